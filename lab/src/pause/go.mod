@@ -1,0 +1,3 @@
+module cloudcart.local/lab/pause
+
+go 1.25.0

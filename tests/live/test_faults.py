@@ -1,0 +1,322 @@
+# Copyright (c) 2026 CloudCartOps contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The fault catalogue: what breaks on a platform is named, with its cause, and what the finding says mends it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import pathlib
+import random
+import re
+import shlex
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+UTILS = "ansible_collections.cloudcartops.platform.plugins.module_utils"
+KUBECTL = "kubectl -n cloudcart"
+IN_TIME = 15  # seconds from when the API shows it
+HEALED = 150  # seconds; Prometheus looks every 15, and agents try again after a minute
+PLAY = "ansible-playbook cloudcartops.platform."
+
+
+@dataclass
+class Fault:
+    """``how`` is done, and when ``seen`` holds on the machine, ``rule`` must name ``says``.
+
+    ``waited``: the Deployment whose rollout must fail of it as well. ``by_hand``: what somebody does who follows a fix
+    that no command can do for him. ``after``: what is put in order when it is mended.
+    """
+
+    title: str
+    how: str
+    rule: str
+    says: str
+    seen: str = "true"
+    waited: str = ""
+    by_hand: str = ""
+    after: str = ""
+
+
+def change(name: str, container: dict | None = None, annotations: dict | None = None, **pod) -> str:
+    """Change the pods of a Deployment, as a careless hand would."""
+    pod |= {"containers": [{"name": name, **container}]} if container else {}
+    template = {"spec": pod, "metadata": {"annotations": annotations or {}}}
+    return f"{KUBECTL} patch deployment {name} -p {shlex.quote(json.dumps({'spec': {'template': template}}))}"
+
+
+def waits(name: str, reason: str) -> str:
+    return f"{KUBECTL} get pods -l app={name} -o jsonpath='{{..state.waiting.reason}}' | grep -q {reason}"
+
+
+def event(reason: str, text: str = "") -> str:
+    return f"{KUBECTL} get events --field-selector reason={reason} -o jsonpath='{{..message}}' | grep -q '{text}'"
+
+
+def anew(*names: str) -> str:
+    return f"{KUBECTL} rollout restart {' '.join(f'deployment/{name}' for name in names)}"
+
+
+LOOPS = (
+    f"{waits('frontend', 'CrashLoopBackOff')} && "
+    f"{KUBECTL} get pods -l app=frontend -o jsonpath='{{..restartCount}}' | grep -q [2-9]"
+)
+HOOK = "mutatingwebhookconfiguration vault-agent-injector-cfg"
+ASKING = f"{KUBECTL} logs -l app=%s -c vault-agent-init --tail=20 | grep -q 'ERROR\\|vault.read'"
+MISSED = (
+    f'{KUBECTL} get pods -l app=order-service -o json | python3 -c "import json, sys; sys.exit(not all('
+    "'vault.hashicorp.com/agent-inject-status' not in p['metadata']['annotations'] and "
+    "'deletionTimestamp' not in p['metadata'] for p in json.load(sys.stdin)['items']))\""
+)
+SCRIPT = (
+    "kind: ConfigMap\napiVersion: v1\nmetadata: {name: fault, namespace: cloudcart}\ndata: {program: not-a-program}\n"
+)
+PROGRAM = {"volumes": [{"name": "fault", "configMap": {"name": "fault", "defaultMode": 0o755}}]}
+DATABASE = "cloudcart/data/database"
+INJECT = "vault.hashicorp.com/agent-inject"
+EXTRA = {
+    f"{INJECT}-secret-extra": DATABASE,
+    f"{INJECT}-template-extra": f'{{{{ with secret "{DATABASE}" }}}}{{{{ .Data.data.x }}}}{{{{ end }}}}',
+}
+NO_IMAGE = "lab.cloudcart.local/none:1"
+HUGE = {"requests": {"cpu": "64"}, "limits": {"cpu": "64"}}
+TOPICS = f"{KUBECTL} exec kafka-0 -- kafka-topics --bootstrap-server kafka:29092"
+DNS = "kubectl -n kube-system get endpointslices -l kubernetes.io/service-name=kube-dns -o yaml"
+QUOTA = f"{KUBECTL} create quota fault --hard=pods=1"
+WITHOUT = [
+    {"op": "remove", "path": f"/spec/template/metadata/annotations/vault.hashicorp.com~1agent-inject-{part}-kafka"}
+    for part in ("secret", "template")
+]
+
+FAULTS = [
+    # images and programs
+    Fault("an image that does not exist", change("frontend", {"image": NO_IMAGE, "imagePullPolicy": "Never"}),
+          "image", f"{NO_IMAGE} cannot be used", waits("frontend", "ErrImage"), "frontend"),
+    Fault("a program for another platform",
+          f"printf '{SCRIPT}' | kubectl apply -f - && " + change("frontend", {"command": ["/fault/program"],
+          "volumeMounts": [{"name": "fault", "mountPath": "/fault"}]}, **PROGRAM),
+          "platform", "another platform", waits("frontend", "CrashLoopBackOff"), "frontend",
+          after=f"{KUBECTL} delete configmap fault"),
+    Fault("a program that ends", change("frontend", {"command": ["/bin/sh", "-c", "echo FATAL no such table; exit 3"]}),
+          "crash", "ends again and again .exit code 3", LOOPS, "frontend"),
+    Fault("a command that does not exist", change("frontend", {"command": ["/no/such/program"]}),
+          "command", "/no/such/program", waits("frontend", "'CrashLoopBackOff\\|RunContainerError'"), "frontend"),
+    Fault("a Secret that does not exist",
+          change("frontend", {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "no-such", "key": "a"}}}]}),
+          "config", 'secret "no-such" not found', waits("frontend", "CreateContainerConfigError"), "frontend"),
+    Fault("a ConfigMap that does not exist",
+          change("frontend", {"volumeMounts": [{"name": "none", "mountPath": "/none"}]},
+                 volumes=[{"name": "none", "configMap": {"name": "no-such"}}]),
+          "mount", "does not get a volume", event("FailedMount", "no-such"), "frontend"),
+    Fault("a probe of the wrong path", change("order-service", {"readinessProbe": {"httpGet": {"path": "/no-such"}}}),
+          "probe", "order-service runs, but its probe fails", event("Unhealthy", "statuscode: 404"), "order-service"),
+    # room
+    Fault("more CPU than there is", change("frontend", {"resources": HUGE}),
+          "unschedulable", "fits on no node", event("FailedScheduling", "Insufficient cpu"), "frontend"),
+    Fault("a node that takes no pods", f"kubectl cordon $(kubectl get nodes -o name) && {anew('frontend')}",
+          "cordoned", "takes no new pods", event("FailedScheduling", "unschedulable")),
+    Fault("a quota", f"{QUOTA} && {anew('frontend')}", "quota", "exceeded quota: fault",
+          event("FailedCreate", "exceeded quota"), "frontend", by_hand=f"{KUBECTL} delete quota fault"),
+    Fault("a volume claim that does not exist",
+          change("redis", volumes=[{"name": "data", "persistentVolumeClaim": {"claimName": "no-such"}}]),
+          "volume", "PersistentVolumeClaim cloudcart/no-such does not exist", event("FailedScheduling", "no-such")),
+    # the injector
+    Fault("no injector", f"kubectl delete {HOOK} && {anew('order-service', 'user-service', 'product-service')}",
+          "injector", "There is no MutatingWebhookConfiguration", MISSED),
+    Fault("no pod of the injector", f"{KUBECTL} delete deployment vault-agent-injector", "injector",
+          "No pod of the injector is ready", f"! {KUBECTL} get pods -o name | grep -q injector"),
+    Fault("a file that no annotation asks for",
+          f"{KUBECTL} patch deployment user-service --type=json -p {shlex.quote(json.dumps(WITHOUT))}", "secret-file",
+          "a file that Vault's injector should write is missing", waits("user-service", "CrashLoop"), "user-service"),
+    Fault("a key that the secret does not have", change("user-service", annotations=EXTRA),
+          "no-value", "/vault/secrets/extra .* holds '<no value>'",
+          f"{KUBECTL} rollout status deployment/user-service"),
+    # Vault
+    Fault("no role in Vault", f"VAULT delete auth/kubernetes/role/order-service; {anew('order-service')}",
+          "login", "There is no such role", ASKING % "order-service", "order-service"),
+    Fault("no policy in Vault", f"VAULT policy delete database-policy; {anew('order-service')}",
+          "login", "may not read cloudcart/data/database", ASKING % "order-service", "order-service"),
+    Fault("no secret in Vault", f"VAULT kv metadata delete -mount=cloudcart database; {anew('order-service')}",
+          "login", "there is nothing", ASKING % "order-service", "order-service"),
+    Fault("no way to log in", f"VAULT auth disable kubernetes; {anew('order-service', 'user-service')}",
+          "login", "There is no auth method at auth/kubernetes", ASKING % "order-service", "order-service"),
+    Fault("a sealed Vault", "VAULT operator seal", "vault", "Vault in the pod vault-0 is sealed",
+          f"{KUBECTL} wait --for=condition=Ready=false pod/vault-0 --timeout=60s"),
+    Fault("no Vault", f"{KUBECTL} scale statefulset vault --replicas=0", "vault", "no pod behind the Service",
+          f"! {KUBECTL} get pod vault-0"),
+    Fault("a placeholder", f"VAULT kv put -mount=cloudcart jwt secret=placeholder; {anew('api-gateway')}",
+          "placeholder", "holds a placeholder", f"{KUBECTL} rollout status deployment/api-gateway",
+          by_hand=f"VAULT kv metadata delete -mount=cloudcart jwt; {PLAY}vault; {PLAY}apps; {anew('api-gateway')}"),
+    Fault("a secret that was changed", "VAULT kv put -mount=cloudcart jwt secret=a-key-that-somebody-made-up-by-hand",
+          "stale", "started with other values of the secret jwt",
+          after=f"VAULT kv metadata delete -mount=cloudcart jwt; {PLAY}vault; {PLAY}apps"),
+    # what is in them, and the way to them
+    Fault("no Redis", f"{KUBECTL} scale deployment redis --replicas=0 && {anew('api-gateway')}", "check",
+          "redis is scaled to 0", f"{KUBECTL} get pods -l app=api-gateway -o jsonpath='{{..state}}' | grep -q running"),
+    Fault("no topic", f"{TOPICS} --delete --topic stock.low", "check", "no topic stock.low"),
+    Fault("no table", "SQL ALTER TABLE products RENAME TO hidden", "check", 'relation "products" does not exist',
+          after="SQL DROP TABLE products; ALTER TABLE hidden RENAME TO products"),
+    Fault("no route", f"{KUBECTL} delete ingress --all", "check", "the ingress has no such route"),
+    Fault("a Service is gone", f"{KUBECTL} delete service api-gateway", "route",
+          "leads to the Service api-gateway, which does not exist"),
+    Fault("no DNS", "kubectl -n kube-system scale deployment coredns --replicas=0", "dns",
+          "DNS has no pod that is ready", f"! {DNS} | grep -q 'ready: true'"),
+]  # fmt: skip
+
+
+def some(cases: list, pytestconfig) -> list:
+    """All of them, or with --sample one by chance."""
+    if pytestconfig.getoption("sample") is None:
+        return cases
+    return [random.Random(pytestconfig.getoption("seed")).choice(cases)]
+
+
+def do(platform, text: str) -> None:
+    """Run what a fault or a finding says: shell on the machine, VAULT, SQL, and plays."""
+    if text.startswith("SQL "):
+        platform.psql(text.removeprefix("SQL "))
+        return
+    for part in filter(None, text.split("; ") if "VAULT" in text else text.split(" && ") if PLAY in text else [text]):
+        if part.startswith("VAULT "):
+            platform.vault(part.removeprefix("VAULT "))
+        elif part.startswith(PLAY):
+            run = platform.site(playbook=part.removeprefix(PLAY))
+            assert run.status == 0, run.text[-6000:]
+        elif part:
+            platform.ssh(part)
+
+
+@pytest.fixture(scope="module")
+def diagnose(platform):
+    """A function: the findings, with the settings of the site."""
+    logic = importlib.import_module(f"{UTILS}.diagnose")
+    catalogue = importlib.import_module(f"{UTILS}.catalogue.services")
+    catalog = yaml.safe_load((ROOT / "roles/catalog/defaults/main.yml").read_text(encoding="utf-8"))
+    topics = yaml.safe_load((ROOT / "roles/verify/defaults/main.yml").read_text(encoding="utf-8"))["verify_topics"]
+    services = catalogue.merged(catalog["cloudcartops_services"], {})
+    jobs = [name for name, entry in services.items() if "metrics" in entry] + ["prometheus"]
+    options = {name: option.get("default") for name, option in logic.OPTIONS.items()}
+    options |= {"kubeconfig": platform.kubeconfig, "context": None, "namespace": "cloudcart"}
+    options |= {"token_secret": {"namespace": "cloudcart", "name": "vault-root-token", "key": "token"}}
+    options |= {"services": services, "topics": topics, "jobs": jobs}
+    return lambda: logic.k8s_diagnose_info(options, False)["findings"]
+
+
+@pytest.fixture(scope="module")
+def rollout(platform):
+    """A function: wait for a Deployment; why that is pointless (None: it is ready), and when that was known."""
+    logic = importlib.import_module(f"{UTILS}.kubernetes.rollout")
+    errors = importlib.import_module(f"{UTILS}._errors")
+
+    def wait(name: str, timeout: int = 240) -> tuple[dict | None, float]:
+        item = {"kind": "Deployment", "name": name, "namespace": "cloudcart"}
+        options = {"kubeconfig": platform.kubeconfig, "context": None, "timeout": timeout, "grace": 30, "for": [item]}
+        try:
+            logic.k8s_rollout(options, False)
+        except errors.PlatformError as e:
+            return e.facts.get("trouble") or {"rule": "timeout", "cause": str(e)}, time.monotonic()
+        return None, time.monotonic()
+
+    return wait
+
+
+def healthy(diagnose) -> None:
+    end = time.monotonic() + HEALED
+    while found := diagnose():
+        assert time.monotonic() < end, found
+        time.sleep(1)
+
+
+def named(diagnose, fault: Fault) -> dict:
+    """The finding that names the fault, which has to come in time."""
+    end = time.monotonic() + IN_TIME
+    while True:
+        found = diagnose()
+        for item in found:
+            if item["rule"] == fault.rule and re.search(fault.says, item["cause"]):
+                return item
+        assert time.monotonic() < end, found
+
+
+def test_faults_are_named_and_mended(platform, diagnose, rollout, subtests, pytestconfig):
+    healthy(diagnose)
+    results = []
+    for fault in some(FAULTS, pytestconfig):
+        with subtests.test(fault.title):
+            found = {"command": ""}
+            try:
+                do(platform, fault.how)
+                with ThreadPoolExecutor(1) as pool:
+                    waiting = pool.submit(rollout, fault.waited) if fault.waited else None
+                    platform.until(fault.seen)
+                    started = time.monotonic()
+                    found = named(diagnose, fault)
+                    seconds = time.monotonic() - started
+                    trouble, ended = waiting.result() if waiting else (None, 0)
+                waited = max(ended - started, 0)
+                if fault.waited:
+                    assert trouble and trouble["rule"] in (fault.rule, "vault"), trouble
+                    assert waited < IN_TIME, f"the rollout failed after {waited:.1f} s"
+                results.append((fault.title, found, seconds, trouble, waited))
+                do(platform, fault.by_hand or found["command"])
+                for follower in [] if fault.by_hand else found["consequences"]:
+                    if "delete pod" in follower["command"]:
+                        do(platform, follower["command"])
+                do(platform, fault.after)
+                healthy(diagnose)
+            except BaseException:
+                with contextlib.suppress(AssertionError):
+                    do(platform, fault.by_hand or found["command"])
+                    do(platform, fault.after)
+                platform.complete()
+                raise
+    if pytestconfig.getoption("sample") is None and len(results) == len(FAULTS):
+        report(results)
+
+
+def report(results: list) -> None:
+    """Write the table of the documentation."""
+    lines = [
+        "# Fault catalogue",
+        "",
+        "Written by `tests/live/test_faults.py`. Each fault was made on a healthy platform of one machine. Times are",
+        "from when the API showed it; a crash loop, for example, from its second restart. Then it was done what the",
+        "finding said, and the platform was healthy again.",
+        "",
+        "| fault | rule | `k8s_diagnose_info` | `k8s_rollout` | what it says |",
+        "| --- | --- | ---: | ---: | --- |",
+    ]
+    for title, found, seconds, trouble, waited in results:
+        says = " ".join(found["cause"].replace("|", "/").split())
+        says = says if len(says) < 160 else says[:160].rpartition(" ")[0] + " …"
+        rolled = (
+            f"{waited:.1f} s" + ("" if trouble["rule"] == found["rule"] else f" ({trouble['rule']})") if trouble else ""
+        )
+        lines.append(f"| {title} | `{found['rule']}` | {seconds:.1f} s | {rolled} | {says} |")
+    (ROOT / "bench/faults.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+WORKLOADS = ["frontend", "api-gateway", "user-service", "order-service", "product-service", "chaos-service",
+             "notification-worker", "metrics-generator", "redis"]  # fmt: skip
+SLOW = [(25, "frontend"), (40, "frontend")]
+
+
+def test_healthy_rollouts_are_left_alone(platform, diagnose, rollout, pytestconfig):
+    """Also those that take their time, whose probes fail all the while."""
+    for name in some(WORKLOADS, pytestconfig):
+        platform.ssh(f"{KUBECTL} rollout restart deployment/{name}")
+        assert rollout(name)[0] is None
+    for seconds, name in some(SLOW, pytestconfig):
+        platform.ssh(change(name, {"command": ["/bin/sh", "-c", f"sleep {seconds}; exec nginx -g 'daemon off;'"]}))
+        started = time.monotonic()
+        trouble, ended = rollout(name)
+        assert trouble is None and ended - started > seconds - 5
+    platform.site(playbook="apps")
+    healthy(diagnose)
