@@ -37,13 +37,13 @@ OPTIONS = {
 REDIS_PORT, KAFKA_PORT = 6379, 29092
 ANSWER_TIMEOUT = 10  # seconds
 FIRST_SCRAPES, NEW_ROUTES = 45, 10  # seconds: Prometheus scrapes every 15, Traefik watches
-# Sources the injected credentials in the pod, then asks over the Service with the password. None of it leaves the pod.
 # Sets the password that the pod got, over the socket and as the superuser that only the container knows. psql reads it
 # from its environment, so it is in no argument.
 SET_PASSWORD = (
     r'. /vault/secrets/database && printf "\\\\getenv p POSTGRES_PASSWORD\nALTER ROLE \"%s\" PASSWORD :\047p\047;\n" '
     r'"$POSTGRES_USER" | psql -qU postgres'
 )
+# Sources the injected credentials in the pod, then asks over the Service with the password. None of it leaves the pod.
 COUNT_PRODUCTS = """. /vault/secrets/database && PGUSER="$POSTGRES_USER" PGPASSWORD="$POSTGRES_PASSWORD" \
 PGDATABASE="$POSTGRES_DB" PGCONNECT_TIMEOUT=10 exec psql --no-psqlrc --no-password --tuples-only --no-align \
 --host postgres --command 'SELECT count(*) FROM products'"""

@@ -110,7 +110,9 @@ class Machine:
 
     def until(self, condition: str, seconds: int = 120) -> None:
         """Wait until a shell condition holds on the machine. It is asked again and again there, to miss little."""
-        self.ssh(f"timeout {seconds} sh -c {shlex.quote(f'until {condition}; do :; done')} >/dev/null 2>&1")
+        pods = "kubectl get pods -A -o wide; kubectl get events -A --sort-by=.lastTimestamp | tail -n 30"
+        loop = shlex.quote(f"until {condition}; do :; done")
+        self.ssh(f"timeout {seconds} sh -c {loop} >/dev/null 2>&1 || {{ {pods}; exit 1; }}")
 
     def site(
         self,

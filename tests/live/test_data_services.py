@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 KUBECTL = "kubectl -n cloudcart "
-BROKER = "--bootstrap-server kafka:29092"
+BROKER = "--bootstrap-server 127.0.0.1:29092"  # the name leads to a server that is gone for some seconds more
 TOPIC = "product.created"  # the one that no service consumes
 
 
@@ -20,7 +20,7 @@ def data(machine, *arguments: str) -> list[str]:
 
 
 def kafka(machine, command: str, text: str = "") -> str:
-    return machine.ssh(f"{KUBECTL}exec -i kafka-0 -c kafka -- {command} 2>/dev/null", text)
+    return machine.ssh(f"{KUBECTL}exec -i kafka-0 -c kafka -- {command}", text)
 
 
 def messages(machine) -> list[str]:
