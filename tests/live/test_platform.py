@@ -171,10 +171,9 @@ RESTARTS = [
 
 
 def ready(platform) -> None:
-    """Wait until every pod is ready that is to stay."""
-    platform.until(
-        f"{KUBECTL} wait --for=condition=Ready pods --all --timeout=5s --field-selector=status.phase!=Succeeded", 240
-    )
+    """Wait until every pod is ready that is to stay. A Job leaves pods of tries that failed, if a later one succeeded."""
+    running = "--field-selector=status.phase!=Succeeded,status.phase!=Failed"
+    platform.until(f"{KUBECTL} wait --for=condition=Ready pods --all --timeout=5s {running}", 240)
 
 
 def test_a_restart_heals_itself(platform, customer, subtests, pytestconfig):
