@@ -297,6 +297,30 @@ def test_07_a_server_refuses_another_token_than_its_own(server):
         server.says(mark, "bootstrap data already found and encrypted with different token")
 
 
+def test_07_the_token_is_written_before_it_is_ready(server):
+    server.restart()
+    ready = server(f'date -d "$(systemctl show --property=ActiveEnterTimestamp --value {server.unit})" +%s')
+    assert int(server(f"stat -c %Y {DATA}/server/token")) <= int(ready)
+
+
+def test_07_a_rotated_token_counts_after_a_restart(server, agent):
+    show = f"cat {DATA}/server/token"
+    old = server(show)
+    said = server(f'K3S_TOKEN="$({show})" k3s token rotate --data-dir {DATA} --server https://127.0.0.1:6443')
+    new = server(show)
+    assert "Token rotated, restart k3s nodes with new token" in said
+    assert new != old and new not in said and old not in said
+    try:
+        assert server.attempt("k3s token rotate").returncode == 1  # the running server does not know the new one yet
+        server.restart()
+        assert server(show) == new
+        mark = agent.mark()
+        agent(f"systemctl restart --no-block {agent.unit}")
+        agent.says(mark, "401 Unauthorized")
+    finally:
+        ansible("ansible-playbook", "-i", os.environ["INVENTORY"], "playbooks/setup.yml")
+
+
 @not_honoured
 def test_08_a_node_with_another_password_is_refused(server, agent):
     agent("mv /etc/rancher/node/password /root/conform.password")
