@@ -1,7 +1,7 @@
 # Targets for people who work on the collection. `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-down bench lint format unit core cross sanity bundle molecule soak sample test lock build clean distclean
+.PHONY: help setup demo demo-down bench lint format unit core cross sanity bundle conform molecule soak sample test lock build clean distclean
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/local/go/bin
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/collections
@@ -50,6 +50,9 @@ sanity: setup ## ansible-test sanity on what the archive holds
 
 bundle: setup ## build the lab's bundle of artifacts (cached outside the checkout)
 	lab/lab bundle
+
+conform: setup ## ask the K3s of the machines of INVENTORY, a server and an agent, for what is counted on; they end without it
+	INVENTORY="$(INVENTORY)" pytest tests/conform
 
 molecule: bundle ## the platform of dev on one VM, and that of prod on two
 	molecule test --all

@@ -14,6 +14,9 @@ ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64
 RELEASES = {"ubuntu": ["22.04", "24.04", "26.04"], "debian": ["12", "13"]}
 OUR_UNITS = ("k3s.service", "k3s-agent.service")
 WEB = (80, 443)
+# Days before their end. K3s renews its own certificates at a start with fewer than 120 left, 90 before 1.33.1; it never
+# renews authorities, which live ten years.
+RENEWED_AT_START, AUTHORITY_NEAR = 90, 180
 
 
 def inventory_errors(facts: dict) -> list[str]:
@@ -309,6 +312,36 @@ def _k3s(host: dict, wanted: dict) -> Iterator[dict]:
     )
     shown = f"{installed or 'none'}, to be {target}" if target != installed else installed
     yield _finding("K3s", shown or "none", " ".join(problems))
+    yield from _certificates(host["certificates"], "k3s" if server else "k3s-agent")
+
+
+def _certificates(certificates: list[dict], unit: str) -> Iterator[dict]:
+    own = [c for c in certificates if not c["authority"]]
+    kinds = {
+        "certificates": (
+            own,
+            RENEWED_AT_START,
+            f"K3s renews it when it starts: systemctl restart {unit}, which leaves pods running. Then run the play "
+            "setup, which brings the renewed kubeconfig. If it ends as before, stop K3s and run "
+            "'k3s certificate rotate'.",
+        ),
+        "authorities": (
+            [c for c in certificates if c["authority"]],
+            AUTHORITY_NEAR,
+            "K3s does not renew it by itself: on the server, make new ones and take them over with "
+            "'k3s certificate rotate-ca', then restart all nodes, the server first.",
+        ),
+    }
+    for check, (found, near, fix) in kinds.items():
+        if not found:
+            continue
+        first, warning = found[0], ""
+        if first["days"] < near:
+            when = "ended" if first["days"] < 0 else f"ends in {first['days']:.0f} days,"
+            others = sum(c["days"] < near for c in found) - 1
+            more = f" ({others} more end within {near} days)" if others else ""
+            warning = f"has {first['path']}, which {when} on {first['ends']} UTC{more}. {fix}"
+        yield _finding(check, f"first ends {first['ends']} UTC ({first['days']:.0f} days)", warning=warning)
 
 
 def name_errors(hostnames: dict[str, str]) -> list[str]:

@@ -14,7 +14,8 @@ author: CloudCartOps contributors (@cloudcartops)
 description:
   - Writes the configuration and the unit first where they are given, each in one step, with root as the owner.
   - Enables and starts the unit, and waits until it reports that it is ready.
-  - Restarts it only if one of O(paths) is newer than the running program. That is read from the running system, so a
+  - Restarts it only if one of O(paths) is newer than the running program, or one of O(own_paths) than its being ready.
+    That is read from the running system, so a
     run that was interrupted between a change and the restart is completed by the next one.
   - Never hangs on a server that cannot be reached, and fails at once when K3s ends instead of becoming ready, although
     systemd starts it again and again. The error quotes the lines of the journal that tell why, without secrets.
@@ -34,6 +35,13 @@ options:
     required: true
   paths:
     description: Files, and directories of files, that K3s reads when it starts. They do not need to exist.
+    type: list
+    elements: path
+    default: []
+  own_paths:
+    description:
+      - Files that K3s itself writes while it starts. One that has changed after K3s was ready restarts it, as its token
+        does, which K3s does not take over by itself when it is rotated.
     type: list
     elements: path
     default: []
@@ -104,6 +112,7 @@ UNITS = "/etc/systemd/system"
 OPTIONS = {
     "name": {"type": "str", "required": True},
     "paths": {"type": "list", "elements": "path", "default": []},
+    "own_paths": {"type": "list", "elements": "path", "default": []},
     "config": {"type": "str", "no_log": True},
     "config_path": {"type": "path", "default": "/etc/rancher/k3s/config.yaml"},
     "unit": {"type": "str"},
@@ -114,7 +123,7 @@ OPTIONS = {
 
 
 def logic(params: dict, check_mode: bool) -> dict:
-    options = {key: params[key] for key in ("paths", "timeout", "join_timeout", "pending")}
+    options = {key: params[key] for key in ("paths", "own_paths", "timeout", "join_timeout", "pending")}
     if params["config"] is not None:
         options["config"] = Wanted(params["config_path"], params["config"], 0o600)
     if params["unit"] is not None:

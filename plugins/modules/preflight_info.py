@@ -123,6 +123,12 @@ host:
     etcd:
       description: Whether O(data_dir) holds an etcd.
       type: bool
+    certificates:
+      description:
+        - Certificates of K3s, the first to end first, each with its C(path), when it C(ends), in UTC, in how many
+          C(days) that is, and whether it is a certificate C(authority).
+      type: list
+      elements: dict
     other_kubernetes:
       description: Other distributions of Kubernetes that are installed.
       type: list

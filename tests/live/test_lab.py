@@ -5,7 +5,23 @@
 
 from __future__ import annotations
 
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
 NO_SERVICE = "10.43.255.254"  # in the range of the cluster's Services, and none has it
+
+
+CONFORM = pathlib.Path(__file__).resolve().parents[1] / "conform"
+
+
+@pytest.mark.soak
+def test_its_k3s_honours_what_its_readme_says(pair):
+    environment = os.environ | {"INVENTORY": str(pair.inventory)}
+    subprocess.run([sys.executable, "-m", "pytest", str(CONFORM)], env=environment, check=True)
 
 
 def test_nothing_outside_answers_for_an_address_of_the_cluster(platform):

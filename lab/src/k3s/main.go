@@ -51,6 +51,8 @@ func run(program string, args []string) error {
 		return agentMain(args[1:])
 	case "kubectl", "crictl", "ctr":
 		return runTool(command, args[1:])
+	case "token":
+		return tokenMain(args[1:])
 	case "pack":
 		return packMain(args[1:])
 	case "--version", "-v":
@@ -73,6 +75,7 @@ COMMANDS:
    kubectl  Run kubectl
    crictl   Run crictl
    ctr      Run ctr
+   token    Rotate the server token
    --version
 `
 

@@ -14,10 +14,16 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+)
+
+const (
+	joinToken   = "join token of the server (standin)"
+	secretsPath = "/api/v1/namespaces/kube-system/secrets"
 )
 
 // A server is a machine that also runs the control plane.
@@ -189,7 +195,7 @@ func (s *server) kubeadmDocuments() []any {
 	tokens := []any{}
 	for _, password := range []string{s.password, s.agentPassword} {
 		if password != "" {
-			tokens = append(tokens, doc{"token": bootstrapToken(password), "ttl": "0s", "usages": []string{"signing", "authentication"},
+			tokens = append(tokens, doc{"token": bootstrapToken(password), "description": joinToken, "ttl": "0s", "usages": []string{"signing", "authentication"},
 				"groups": []string{"system:bootstrappers:kubeadm:default-node-token"}})
 		}
 	}
@@ -473,5 +479,29 @@ func (s *server) upload(ctx context.Context) error {
 		})
 	}
 	all.Wait()
-	return errors.Join(failures...)
+	return errors.Join(append(failures, s.admin.dropTokens(ctx, s.password, s.agentPassword))...)
+}
+
+// dropTokens deletes what earlier starts have put into the cluster for other tokens than the passwords: they were rotated.
+func (a *api) dropTokens(ctx context.Context, passwords ...string) error {
+	var list struct {
+		Items []struct {
+			Metadata metadata          `json:"metadata"`
+			Data     map[string][]byte `json:"data"`
+		} `json:"items"`
+	}
+	if err := a.get(ctx, secretsPath+"?fieldSelector=type=bootstrap.kubernetes.io/token", &list); err != nil {
+		return err
+	}
+	for _, secret := range list.Items {
+		token := string(secret.Data["token-id"]) + "." + string(secret.Data["token-secret"])
+		kept := slices.ContainsFunc(passwords, func(password string) bool { return bootstrapToken(password) == token })
+		if kept || string(secret.Data["description"]) != joinToken {
+			continue
+		}
+		if err := a.do(ctx, http.MethodDelete, secretsPath+"/"+secret.Metadata.Name, "", nil, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }

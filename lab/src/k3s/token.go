@@ -4,13 +4,16 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
+	goflag "flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -115,18 +118,92 @@ func serverPassword(serverDir, configured string) (string, error) {
 
 // writeTokens writes server/token and the links and files beside it.
 func writeTokens(serverDir, password, agentPassword string, ca []byte) error {
-	full := func(password string) []byte {
-		return []byte("K10" + caHash(ca) + "::server:" + password + "\n")
-	}
-	if err := writeFile(filepath.Join(serverDir, "token"), full(password), 0o600); err != nil {
+	tokenFile := filepath.Join(serverDir, "token")
+	if err := writeFile(tokenFile, fullToken(password, ca), 0o600); err != nil {
 		return err
 	}
-	tokenFile := filepath.Join(serverDir, "token")
 	if err := replaceLink(tokenFile, filepath.Join(serverDir, "node-token")); err != nil {
 		return err
 	}
 	if agentPassword == "" {
 		return replaceLink(tokenFile, filepath.Join(serverDir, "agent-token"))
 	}
-	return writeFile(filepath.Join(serverDir, "agent-token"), full(agentPassword), 0o600)
+	return writeFile(filepath.Join(serverDir, "agent-token"), fullToken(agentPassword, ca), 0o600)
+}
+
+const notTheServerToken = "%s/v1-k3s/token: 401 Unauthorized"
+
+// tokenMain is "k3s token rotate".
+func tokenMain(args []string) error {
+	if len(args) == 0 || args[0] != "rotate" {
+		return &usageError{message: "the stand-in has only \"token rotate\"", help: mainHelp}
+	}
+	dataDir, err := configuredDataDir()
+	if err != nil {
+		return err
+	}
+	set := goflag.NewFlagSet("token rotate", goflag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	old, rotated, server := set.String("token", os.Getenv("K3S_TOKEN"), ""), set.String("new-token", "", ""), set.String("server", "https://127.0.0.1:6443", "")
+	set.StringVar(&dataDir, "data-dir", dataDir, "")
+	if err := set.Parse(args[1:]); err != nil || set.NArg() > 0 {
+		return &usageError{message: fmt.Sprintf("token rotate: %v %v", err, set.Args()), help: mainHelp}
+	}
+	fmt.Println("\033[33mWARNING\033[0m: Recommended to keep a record of the old token. If restoring from a snapshot, you must use the token associated with that snapshot.")
+	serverDir := filepath.Join(dataDir, "server")
+	ca, err := os.ReadFile(filepath.Join(serverDir, "tls/ca.crt"))
+	if err != nil {
+		return err
+	}
+	// The running server knows only the token that it was started with.
+	err = rotateToken(serverDir, *old, *rotated, ca, *server, func(password string) error {
+		_, err := fetchSettings(context.Background(), newAPI(*server, bootstrapToken(password), trusting(ca)))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Println("Token rotated, restart k3s nodes with new token")
+	return nil
+}
+
+// rotateToken writes another server/token when the running server accepts the old one. It is in force after a restart.
+func rotateToken(serverDir, old, rotated string, ca []byte, server string, accepts func(string) error) error {
+	path := filepath.Join(serverDir, "token")
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	kept, err := parseToken(strings.TrimSpace(string(content)))
+	if err != nil {
+		return err
+	}
+	if old == "" {
+		old = kept.password
+	}
+	given, err := parseToken(old)
+	if err != nil {
+		return err
+	}
+	if err := given.checkCA(ca); err != nil {
+		return err
+	}
+	if given.password != kept.password {
+		return fmt.Errorf(notTheServerToken, server)
+	}
+	if err := accepts(given.password); err != nil {
+		return err
+	}
+	if rotated == "" {
+		rotated = randomHex(16)
+	}
+	token, err := parseToken(rotated)
+	if err != nil || bootstrapFormat.MatchString(token.password) {
+		return errors.New("the new token must be in format K10<CA-HASH>::<USERNAME>:<PASSWORD> or <PASSWORD>")
+	}
+	return writeFile(path, fullToken(token.password, ca), 0o600)
+}
+
+func fullToken(password string, ca []byte) []byte {
+	return []byte("K10" + caHash(ca) + "::server:" + password + "\n")
 }

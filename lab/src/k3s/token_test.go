@@ -9,9 +9,14 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"math/big"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -137,5 +142,76 @@ func TestTokenFiles(t *testing.T) {
 		if want := "K10" + hash(ca) + "::server:" + password + "\n"; err != nil || string(content) != want || info.Mode() != 0o600 {
 			t.Errorf("%s: %q %v %v", name, content, info.Mode(), err)
 		}
+	}
+}
+
+func TestRotateToken(t *testing.T) {
+	directory, ca := t.TempDir(), certificate(t)
+	running := "first" // what the running server was started with
+	rotate := func(old, rotated string) error {
+		return rotateToken(directory, old, rotated, ca, "https://s", func(password string) error {
+			if password != running {
+				return errors.New("401 Unauthorized")
+			}
+			return nil
+		})
+	}
+	if err := writeTokens(directory, "first", "", ca); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := os.ReadFile(filepath.Join(directory, "token"))
+	for _, old := range []string{"other", "K10" + strings.Repeat("ab", 32) + "::server:first"} {
+		if err := rotate(old, ""); err == nil {
+			t.Errorf("%s was accepted as the old token", old)
+		}
+	}
+	if err := rotate("", "abcdef.0123456789abcdef"); err == nil {
+		t.Error("a bootstrap token was accepted as the new one")
+	}
+	if after, _ := os.ReadFile(filepath.Join(directory, "token")); string(after) != string(before) {
+		t.Error("a refused rotation has changed the token")
+	}
+	if err := rotate(strings.TrimSpace(string(before)), ""); err != nil {
+		t.Fatal(err)
+	}
+	second, err := serverPassword(directory, "")
+	if err != nil || second == "first" || len(second) != 32 {
+		t.Errorf("got %q, %v", second, err)
+	}
+	if info, _ := os.Lstat(filepath.Join(directory, "token")); info.Mode() != 0o600 {
+		t.Error(info.Mode())
+	}
+	if err := rotate("", "third"); err == nil || !strings.Contains(err.Error(), "401") {
+		t.Errorf("before the restart, the server knows the new token: %v", err)
+	}
+	running = second
+	if err := rotate("", "third"); err != nil {
+		t.Error(err)
+	}
+	if _, err := serverPassword(directory, second); err == nil || !strings.Contains(err.Error(), "encrypted with different token") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestOnlyRotatedTokensAreDropped(t *testing.T) {
+	secret := func(name, password, description string) string {
+		id, key, _ := strings.Cut(bootstrapToken(password), ".")
+		encode := func(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
+		return fmt.Sprintf(`{"metadata":{"name":%q},"data":{"token-id":%q,"token-secret":%q,"description":%q}}`,
+			name, encode(id), encode(key), encode(description))
+	}
+	var deleted []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodDelete {
+			deleted = append(deleted, filepath.Base(r.URL.Path))
+			return
+		}
+		fmt.Fprintf(w, `{"items":[%s,%s,%s,%s]}`, secret("old", "old", joinToken), secret("new", "new", joinToken),
+			secret("agent", "for-agents", joinToken), secret("foreign", "foreign", "of a user"))
+	}))
+	defer server.Close()
+	err := (&api{url: server.URL, client: server.Client()}).dropTokens(t.Context(), "new", "for-agents")
+	if err != nil || strings.Join(deleted, " ") != "old" {
+		t.Errorf("deleted %v, %v", deleted, err)
 	}
 }

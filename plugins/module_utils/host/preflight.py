@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import fcntl
 import glob
 import gzip
@@ -16,6 +18,7 @@ import struct
 import subprocess
 import time
 import urllib.parse
+from datetime import datetime, timezone
 
 
 def read(path):
@@ -299,6 +302,42 @@ def k3s_version(program="/usr/local/bin/k3s"):
     return found.group(1) if found else ""
 
 
+PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s(.*?)-----END CERTIFICATE-----", re.DOTALL)
+# X.509 in DER: the extension basicConstraints with cA true, and Validity, which is two times and nothing else.
+AUTHORITY = re.compile(rb"\x06\x03\x55\x1d\x13(?:\x01\x01\xff)?\x04.\x30.\x01\x01\xff", re.DOTALL)
+TIME = rb"(?:\x17\x0d\d{12}|\x18\x0f\d{14})Z"
+VALIDITY = re.compile(rb"\x30[\x1e\x20\x22]" + TIME + rb"(" + TIME + rb")")
+
+
+def certificate(text):
+    """``ends`` (UTC), ``days`` until then and ``authority`` of the first certificate in a text; None without one."""
+    pem = PEM.search(text)
+    try:
+        der = base64.b64decode(pem.group(1)) if pem else b""
+    except binascii.Error:
+        return None
+    found = VALIDITY.search(der)
+    if not found:
+        return None
+    digits = found.group(1)[2:-1].decode()
+    if len(digits) == 12:  # a year of two digits is of 1950 to 2049 (RFC 5280, 4.1.2.5.1)
+        digits = ("19" if digits >= "5" else "20") + digits
+    ends = datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=timezone.utc)
+    return {
+        "ends": ends.strftime("%Y-%m-%d %H:%M"),
+        "days": round((ends.timestamp() - time.time()) / 86400, 1),
+        "authority": AUTHORITY.search(der) is not None,
+    }
+
+
+def certificates(data_dir):
+    """Those of K3s: ``path``, and what ``certificate`` says. The first to end comes first."""
+    patterns = ("server/tls/*.crt", "server/tls/etcd/*.crt", "agent/*.crt")
+    paths = {os.path.realpath(path) for pattern in patterns for path in glob.glob(os.path.join(data_dir, pattern))}
+    found = [(path, certificate(read(path))) for path in sorted(paths)]
+    return sorted(({"path": path, **about} for path, about in found if about), key=lambda about: about["days"])
+
+
 def collect(data_dir, ports, server_url="", now=None, patience=0, root="/"):
     """Everything that the rules look at. ``ports`` that something listens on come with their owner."""
     still_busy = wait_until_set_up(patience, root)
@@ -328,6 +367,7 @@ def collect(data_dir, ports, server_url="", now=None, patience=0, root="/"):
         "installed": os.path.isdir(os.path.join(data_dir, "agent")),
         "k3s_version": k3s_version(),
         "etcd": os.path.isdir(os.path.join(data_dir, "server/db/etcd/member")),
+        "certificates": certificates(data_dir),
         "units": sorted(os.path.basename(p) for p in glob.glob(os.path.join(root, "etc/systemd/system/k3s*.service"))),
         "other_kubernetes": other_kubernetes(root),
         "ports": [{"port": port, "owner": owner.get(inode)} for port, inode in taken.items()],

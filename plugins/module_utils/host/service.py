@@ -9,7 +9,9 @@ Facts this relies on (systemd.service(5), systemctl(1), the unit of K3s):
   server, so the job is queued with ``--no-block`` and the unit's state is watched instead.
 * ``Restart=always``: a fatal error never makes the unit "failed". It is "activating (auto-restart)" between attempts,
   and NRestarts rises.
-* ExecMainStartTimestampMonotonic is when the program last started, in microseconds since boot.
+* ExecMainStartTimestampMonotonic is when the program last started, in microseconds since boot, and
+  ActiveEnterTimestampMonotonic when it last became ready. Between the two K3s writes its token and other files of its
+  own.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from ansible_collections.cloudcartops.platform.plugins.module_utils.host.files i
 
 PROPERTIES = (
     "LoadState", "ActiveState", "SubState", "UnitFileState", "NeedDaemonReload", "NRestarts", "Job",
-    "ExecMainStartTimestampMonotonic", "ExecMainStatus",
+    "ExecMainStartTimestampMonotonic", "ExecMainStatus", "ActiveEnterTimestampMonotonic",
 )  # fmt: skip
 POLL = 0.3  # seconds between two looks at the unit
 WAITING = "Waiting to retrieve agent configuration"
@@ -38,7 +40,8 @@ FIXES = (
     ("flag provided but not defined", "An agent does not start with options of servers: see k3s_agent_config."),
     (
         "401 Unauthorized",
-        "The server does not accept the token: see k3s_token, or leave it empty to use the server's own.",
+        "The server does not accept the token: see k3s_token, or leave it empty to use the server's own. If that was "
+        "rotated, run the play rotate.",
     ),
     ("different token", "The data on the disk belongs to another token: set k3s_token to the one it was made with."),
     ("token CA hash does not match", "The token belongs to another cluster: see k3s_token and k3s_server_url."),
@@ -100,10 +103,15 @@ class Unit:
         return done.stdout
 
 
-def started_at(state):
-    """When the program last started, in seconds since the epoch; 0 if it never did."""
-    start = int(state.get("ExecMainStartTimestampMonotonic") or 0)
+def started_at(state, moment="ExecMainStart"):
+    """When the program last started, or became ready (ActiveEnter), in seconds since the epoch; 0 if it never did."""
+    start = int(state.get(f"{moment}TimestampMonotonic") or 0)
     return time.time() - time.monotonic() + start / 1e6 if start else 0
+
+
+def changed_since_ready(paths, state):
+    """Those of ``paths``, which K3s writes while it starts, that have changed after it was ready."""
+    return newer_files(paths, started_at(state, "ActiveEnter"), time.time()) if state["ActiveState"] == "active" else []
 
 
 def newer_files(paths, since, now):
@@ -211,8 +219,10 @@ def wait(unit, before, since, timeout, join_timeout, secrets):
         time.sleep(POLL)
 
 
-def ensure(unit, paths, timeout, join_timeout, pending=False, check_mode=False, config=None, unit_file=None):
-    """Do all of it. ``paths`` are what a running K3s has read at its start.
+def ensure(
+    unit, paths, timeout, join_timeout, pending=False, check_mode=False, config=None, unit_file=None, own_paths=()
+):
+    """Do all of it. ``paths`` are what a running K3s has read at its start, ``own_paths`` what it has written then.
 
     ``pending``: earlier tasks of a check would have changed one of ``paths``. ``config`` and ``unit_file`` are files to
     write first (``Wanted``).
@@ -224,7 +234,7 @@ def ensure(unit, paths, timeout, join_timeout, pending=False, check_mode=False, 
     paths = [*paths, *(file.path for file in (config, unit_file) if file)]
     pending = pending or any(file.outdated for file in wanted)
     state = unit.show()
-    newer = newer_files(paths, started_at(state), time.time())
+    newer = newer_files(paths, started_at(state), time.time()) + changed_since_ready(own_paths, state)
     actions = plan(state, newer or (check_mode and pending))
     result = {
         "changed": bool(actions or wanted),

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
@@ -20,6 +21,9 @@ from ansible_collections.cloudcartops.platform.plugins.modules import (
     k3s_node_facts,
     preflight_info,
 )
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -266,6 +270,46 @@ def test_the_module_sees_who_listens(tmp_path, capsys):
     assert [(p["port"], p["owner"]["pid"]) for p in host["ports"]] == [(port, os.getpid())]
     assert host["hostname"] == socket.gethostname() and host["cpus"] >= 1 and host["memory_mib"] > 0
     assert host["installed"] is False
+
+
+def pem(ends, authority=None):
+    """A certificate that says it is an authority, that it is none, or nothing of it."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(datetime(2020, 1, 1, tzinfo=timezone.utc)).not_valid_after(ends)
+    if authority is not None:
+        builder = builder.add_extension(x509.BasicConstraints(authority, 0 if authority else None), critical=True)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+@pytest.mark.parametrize("authority", [None, False, True])
+@pytest.mark.parametrize("year", [2036, 2049, 2050, 2127])  # the last two are written with four digits
+def test_the_end_of_a_certificate(year, authority):
+    found = preflight.certificate(pem(datetime(year, 11, 29, 10, 26, 5, tzinfo=timezone.utc), authority))
+    assert (found["ends"], found["authority"]) == (f"{year}-11-29 10:26", authority is True)
+
+
+@pytest.mark.parametrize("text", ["", "no certificate", "-----BEGIN CERTIFICATE-----\n=A\n-----END CERTIFICATE-----"])
+def test_what_is_no_certificate(text):
+    assert preflight.certificate(text) is None
+
+
+def test_the_certificates_of_a_node(tmp_path):
+    now = datetime.now(timezone.utc)
+    tls = tmp_path / "server/tls"
+    for folder in (tls / "etcd", tls / "temporary-certs", tmp_path / "agent"):
+        folder.mkdir(parents=True)
+    (tls / "server-ca.crt").write_text(pem(now + timedelta(days=3650), authority=True), encoding="utf-8")
+    # The chain follows, as in the files of K3s.
+    (tls / "etcd/client.crt").write_text(pem(now - timedelta(days=1)) + pem(now), encoding="utf-8")
+    (tls / "temporary-certs/loopback.crt").write_text(pem(now), encoding="utf-8")
+    (tls / "etcd/other.crt").symlink_to("client.crt")
+    (tls / "broken.crt").write_text("half a fi", encoding="utf-8")
+    (tmp_path / "agent/client-kubelet.crt").write_text(pem(now + timedelta(days=100)), encoding="utf-8")
+    found = [(c["path"].removeprefix(f"{tmp_path}/"), c["days"]) for c in preflight.certificates(str(tmp_path))]
+    assert found == [
+        ("server/tls/etcd/client.crt", -1.0), ("agent/client-kubelet.crt", 100.0), ("server/tls/server-ca.crt", 3650.0),
+    ]  # fmt: skip
 
 
 def test_files_are_described_without_following_links(tmp_path, capsys):

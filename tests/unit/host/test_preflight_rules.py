@@ -37,12 +37,15 @@ HOST = {
     "units": [],
     "other_kubernetes": [],
     "ports": [],
+    "certificates": [],
 }
 WANTED = {
     **{"groups": ["amd64", "k3s_server"], "cpus": 4, "memory_gib": 7.5, "disk_gib": 40.0, "free_gib": 20.0},
     **{"clock_skew": 30.0, "inotify_instances": 1024, "flannel_backend": "vxlan"},
     **{"k3s_version": "v1.34.4+k3s1", "server_version": ""},
 }
+LEAF = {"path": "/var/lib/rancher/k3s/server/tls/a.crt", "ends": "2027-02-26 10:00", "days": 89.4, "authority": False}
+CA = {"path": "/var/lib/rancher/k3s/server/tls/ca.crt", "ends": "2036-11-27 10:00", "days": 3650.0, "authority": True}
 AGENT = {"groups": ["k3s_agent"]}
 REACHED = {"host": "192.0.2.11", "port": 6443, "problem": "", "words": ""}
 INVENTORY = {"environment": "dev", "vault_mode": "dev", "servers": ["a"], "agents": ["b"], "bundle_error": ""}
@@ -60,6 +63,7 @@ def judge(wanted=None, **changes):
 
 def test_a_good_host_passes():
     assert judge() == []
+    assert judge(certificates=[dict(LEAF, days=90.0), dict(CA, days=180.0)]) == []
     assert judge(AGENT, server=REACHED, clock={"ahead": None, "synchronized": None}) == []
     assert {f["level"] for f in findings()} == {"ok"} and all(f["found"] for f in findings())
 
@@ -130,6 +134,9 @@ def test_each_rule(changes, says):
             "firewall",
             ["ufw, firewalld", "ufw disable, systemctl"],
         ),
+        ({"certificates": [LEAF, CA]}, "certificates", ["in 89 days", "server/tls/a.crt", "systemctl restart k3s,"]),
+        ({"certificates": [dict(LEAF, days=-1.0), LEAF]}, "certificates", ["which ended on", "(1 more end within 90"]),
+        ({"certificates": [dict(CA, days=179.0), dict(LEAF, days=200.0)]}, "authorities", ["rotate-ca", "ends in 179"]),
         (
             {"ports": [{"port": 80, "owner": {"pid": 12, "name": "nginx", "unit": "nginx.service"}}]},
             "port 80",

@@ -26,6 +26,7 @@ NEW = {
     "Job": "",
     "ExecMainStartTimestampMonotonic": "0",
     "ExecMainStatus": "0",
+    "ActiveEnterTimestampMonotonic": "0",
 }
 STARTING = {**NEW, "LoadState": "loaded", "UnitFileState": "enabled", "ActiveState": "activating", "SubState": "start"}
 RUNNING = {**STARTING, "ActiveState": "active", "SubState": "running"}
@@ -130,6 +131,21 @@ def test_a_change_that_was_not_followed_by_a_restart_is_completed(tmp_path):
     result = ensure(unit, [str(tmp_path / "k3s")])
     assert result["newer"] == [str(tmp_path / "k3s")] and result["actions"] == ["restart"]
     assert len(unit.states) == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "actions"),
+    [(50, []), (30, ["restart"]), (-3600, [])],  # while it started, after it was ready, by a clock that was wrong
+)
+def test_what_k3s_writes_itself_restarts_it_when_it_changed_later(tmp_path, written, actions):
+    token = tmp_path / "token"
+    token.write_text("x", encoding="utf-8")
+    os.utime(token, (time.time() - written,) * 2)
+    ready = {"ActiveEnterTimestampMonotonic": str(int((time.monotonic() - 40) * 1e6))}
+    unit = Unit(at(RUNNING, 60, **ready), at(RUNNING, 60, **ready), at(RUNNING, 0, **ready))
+    result = ensure(unit, own_paths=[str(token)])
+    assert result["actions"] == actions and result["newer"] == ([str(token)] if actions else [])
+    assert ensure(Unit(at(LOOPING, 60, **ready)), own_paths=[str(token)], check_mode=True)["actions"] == ["start"]
 
 
 def test_check_mode_only_tells(tmp_path):
