@@ -109,3 +109,24 @@ def test_the_key_is_in_the_secret_alone(rendered, tmp_path):
         == rendered("ingress", "__ingress_secrets", ingress_tls_secret="x")
         == []
     )
+
+
+@pytest.mark.parametrize(
+    ("over", "shop", "vault"),
+    [
+        ({}, "http://cloudcart.local", "http://vault.cloudcart.local"),
+        ({**PROD, **FILES}, "https://cloudcart.local", "https://vault.cloudcart.local"),
+        (
+            PROD,
+            "http://cloudcart.local",
+            "kubectl -n cloudcart port-forward service/vault 8200, then http://127.0.0.1:8200",
+        ),
+    ],
+)
+def test_where_everything_is_told_to_be(rendered, over, shop, vault):
+    answers = {"address": "192.0.2.1"}
+    site = rendered("ingress", "__ingress_site", cloudcartops_kubeconfig="/k", __ingress_answers=answers, **over)
+    assert (site["addresses"]["shop"], site["addresses"]["vault"]) == (shop, vault)
+    assert (site["address"], site["kubeconfig"]) == ("192.0.2.1", "/k")
+    assert site["names"] == (NAMES if vault.startswith("http") else NAMES[:2])
+    assert rendered("ingress", "__ingress_site", ingress_hosts_address="192.0.2.7")["address"] == "192.0.2.7"
