@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 
 from ansible_collections.cloudcartops.platform.plugins.module_utils import health
 from ansible_collections.cloudcartops.platform.plugins.module_utils._errors import PlatformError
@@ -18,6 +20,8 @@ from ansible_collections.cloudcartops.platform.plugins.module_utils.catalogue.ma
     secrets_read,
 )
 from ansible_collections.cloudcartops.platform.plugins.module_utils.findings import Finding, ranked
+from ansible_collections.cloudcartops.platform.plugins.module_utils.kafka.broker import Broker
+from ansible_collections.cloudcartops.platform.plugins.module_utils.kafka.groups import read_group
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes import diagnosis
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.client import (
     FIELD_MANAGER,
@@ -28,8 +32,8 @@ from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.d
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.exec import run_in_container
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.looks import Looks
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.resources import ref
-from ansible_collections.cloudcartops.platform.plugins.module_utils.site import row
-from ansible_collections.cloudcartops.platform.plugins.module_utils.smoke import KNOWN_KEYS
+from ansible_collections.cloudcartops.platform.plugins.module_utils.site import Broken, row
+from ansible_collections.cloudcartops.platform.plugins.module_utils.smoke import KNOWN_KEYS, WORKER
 from ansible_collections.cloudcartops.platform.plugins.module_utils.vault import (
     connection,
     injector_check,
@@ -55,6 +59,11 @@ REVISION = "deployment.kubernetes.io/revision"
 AT_ONCE = 5  # seconds within which a change is followed by its ReplicaSet
 RESTARTED = "f:kubectl.kubernetes.io/restartedAt"
 FULL = 0.95  # of a volume
+SKEW = 30  # seconds between two clocks
+GROUP = "notification-worker-group"  # the worker's own default
+UNREAD_TOPICS = ("product.created",)  # no service reads them
+JOINING = 20  # seconds from the start of a worker until it has to be in its group
+UNREAD = 60  # seconds that an event may wait for a worker
 ADDRESS = re.compile(r"([a-z0-9-]+)(?:\.[a-z0-9.-]+)?:\d+\Z")
 # The part of the platform that a row of the health check is about
 _PARTS = {"PostgreSQL": "postgres", "Redis": "redis", "Kafka": "kafka", "Prometheus": "prometheus"}
@@ -101,13 +110,17 @@ class Diagnosis:
             warnings = pool.submit(client.list, "Event", self.namespace, fields="type=Warning")
             self.objects = {kind: found.result() for kind, found in zip(kinds, listed)}
             self.nodes, self.classes, self.events = nodes.result(), classes.result(), Events(warnings.result())
+        self.parts = health.Health(client, {**params, "timeout": 0}, 0)
+        sent = time.time()
+        self.server_ahead = _ahead(client.call("GET", "/version", doing="tell the time"), sent)
         self.pods = [p for p in self.objects["Pod"] if "deletionTimestamp" not in p["metadata"]]
 
     def findings(self) -> list[Finding]:
         """All that is wrong, in any order."""
         rules = (
-            self.node_state, self.dns, self.injector, self.vault, self.pod_state, self.workload_state, self.volumes,
-            self.full_volumes, self.secret_files, self.stale_secrets, self.routes, self.health,
+            self.node_state, self.control_node, self.kubelets, self.dns, self.injector, self.vault, self.pod_state,
+            self.workload_state, self.volumes, self.secret_files, self.stale_secrets, self.routes, self.consumer,
+            self.health,
         )  # fmt: skip
         with ThreadPoolExecutor(len(rules)) as pool:
             found = [f for part in pool.map(lambda rule: list(rule()), rules) for f in part]
@@ -148,6 +161,51 @@ class Diagnosis:
                     fix="Let it take pods again.",
                     command=f"kubectl uncordon {name}",
                     names={f"node/{name}"},
+                )
+
+    def control_node(self) -> Iterator[Finding]:
+        """The clock of the machine that this runs on."""
+        yield from self._clock("control node", "the control node", -self.server_ahead)
+
+    def kubelets(self) -> Iterator[Finding]:
+        """What only the kubelets know: what their clock says, and volumes that have hardly any room left."""
+        for node in self.nodes:
+            name = node["metadata"]["name"]
+            if _condition(node, "Ready").get("status") != "True":
+                continue
+            sent, path = time.time(), f"/api/v1/nodes/{name}/proxy/stats/summary"
+            try:
+                answer = self.client.call("GET", path, doing=f"tell how full the volumes of {name} are", timeout=10)
+            except PlatformError:  # no right to ask the kubelet: nothing can be said
+                continue
+            what = ref("Node", name)
+            yield from self._clock(what, what, _ahead(answer, sent) - self.server_ahead)  # the kubelet's header
+            yield from self._full_volumes(answer.json())
+
+    @staticmethod
+    def _clock(what: str, whose: str, ahead: float) -> Iterator[Finding]:
+        if abs(ahead) > SKEW:
+            yield Finding(
+                "clock",
+                [what],
+                f"The clock of {whose} is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the API server's.",
+                fix="Certificates and tokens may be refused as not valid yet, or as expired. Let both machines follow "
+                "a time server: 'timedatectl set-ntp true', and see 'timedatectl timesync-status'.",
+            )
+
+    def _full_volumes(self, stats: dict) -> Iterator[Finding]:
+        volumes = (v for pod in stats.get("pods") or [] for v in pod.get("volume") or [] if "pvcRef" in v)
+        for volume in volumes:
+            claim, size = volume["pvcRef"], volume.get("capacityBytes") or 0
+            if claim["namespace"] == self.namespace and size and volume.get("usedBytes", 0) > FULL * size:
+                what = ref("PersistentVolumeClaim", claim["name"], self.namespace)
+                used = volume["usedBytes"] * 100 // size
+                yield Finding(
+                    "full",
+                    [what],
+                    f"{what} is full ({used} % of {size >> 20} Mi).",
+                    fix="Delete what is not needed in it, or make it larger.",
+                    names={f"claim/{claim['name']}", f"workload/{claim['name'].removesuffix('-data')}"},
                 )
 
     def dns(self) -> Iterator[Finding]:
@@ -280,33 +338,6 @@ class Diagnosis:
                 what = ref("PersistentVolumeClaim", name, self.namespace)
                 yield Finding("volume", [what], cause, fix=fix, names={f"claim/{name}"})
 
-    def full_volumes(self) -> Iterator[Finding]:
-        """Volumes that have hardly any room left, where the kubelet measures them."""
-        for node in self.nodes:
-            name = node["metadata"]["name"]
-            if _condition(node, "Ready").get("status") != "True":
-                continue
-            try:
-                path = f"/api/v1/nodes/{name}/proxy/stats/summary"
-                stats = self.client.call(
-                    "GET", path, doing=f"tell how full the volumes of {name} are", timeout=10
-                ).json()
-            except PlatformError:  # no right to ask the kubelet: nothing can be said
-                continue
-            volumes = (v for pod in stats.get("pods") or [] for v in pod.get("volume") or [] if "pvcRef" in v)
-            for volume in volumes:
-                claim, size = volume["pvcRef"], volume.get("capacityBytes") or 0
-                if claim["namespace"] == self.namespace and size and volume.get("usedBytes", 0) > FULL * size:
-                    what = ref("PersistentVolumeClaim", claim["name"], self.namespace)
-                    used = volume["usedBytes"] * 100 // size
-                    yield Finding(
-                        "full",
-                        [what],
-                        f"{what} is full ({used} % of {size >> 20} Mi).",
-                        fix="Delete what is not needed in it, or make it larger.",
-                        names={f"claim/{claim['name']}", f"workload/{claim['name'].removesuffix('-data')}"},
-                    )
-
     def secret_files(self) -> Iterator[Finding]:
         """Files of the injector with a placeholder in them."""
         pods = [p for p in self.pods if (p["metadata"].get("annotations") or {}).get(diagnosis.INJECTED) == "injected"]
@@ -438,10 +469,44 @@ class Diagnosis:
                             group=f"route {name}",
                         )
 
+    def consumer(self) -> Iterator[Finding]:
+        """A worker that runs, and does not read what it should. Its probe sees only that a port is open."""
+        now = time.time() + self.server_ahead
+        pods = [p for p in self.pods if self._workload(p) == f"workload/{WORKER}" and _ready_for(p, now) > JOINING]
+        entry = self.params["services"].get(WORKER)
+        if not pods or not entry:
+            return
+        group = (entry.get("environment") or {}).get("KAFKA_GROUP_ID", GROUP)
+        topics = [t for t in self.params["topics"] if t not in UNREAD_TOPICS]
+        older = int((now - UNREAD) * 1000)
+        try:
+            found = self.parts.talk(
+                "kafka", health.KAFKA_PORT, lambda pod: read_group(Broker(pod), group, topics, older)
+            )
+        except (Broken, PlatformError):  # the check of Kafka says why
+            return
+        if found.members and not found.unread:
+            return
+        cause = f"runs, but reads no events: its consumer group {group} has no member."
+        if found.members:
+            cause = f"is in its consumer group {group}, but has left events unread for more than {UNREAD} s."
+        command, changed = self._mending(self._owner(pods[0]))
+        restart = f"kubectl -n {self.namespace} rollout restart deployment/{WORKER}"
+        logs = f"kubectl -n {self.namespace} logs deployment/{WORKER}"
+        yield Finding(
+            "consumer",
+            [ref("Pod", p["metadata"]["name"], self.namespace) for p in pods],
+            f"{WORKER} {cause}",
+            fix=f"See what it says ({logs}), and restart it: it goes on where it ended.{changed}",
+            evidence=", ".join(f"{n} unread of {topic}" for topic, n in sorted(found.unread.items())),
+            command=command if changed else restart,
+            names={f"workload/{WORKER}"},
+            because={"workload/kafka", "dns"}.union(*(self._needs(p) for p in pods)),
+        )
+
     def health(self) -> Iterator[Finding]:
         """Parts that do not answer as they should, though their pods may run."""
-        checks = health.Health(self.client, {**self.params, "timeout": 0}, 0).checks()
-        checks = [check for check in checks if check[0] not in ("Nodes", "Vault injector")]
+        checks = [check for check in self.parts.checks() if check[0] not in ("Nodes", "Vault injector")]
         with ThreadPoolExecutor(8) as pool:
             rows = list(pool.map(lambda check: row(*check), checks))
         for item in rows:
@@ -558,6 +623,28 @@ def _secret_paths(pod: dict) -> list[str]:
 
 def _condition(obj: dict, kind: str) -> dict:
     return next((c for c in obj.get("status", {}).get("conditions") or [] if c["type"] == kind), {})
+
+
+def _ready_for(pod: dict, now: float) -> float:
+    """For how many seconds a pod has been ready; -1 when it is not."""
+    ready = _condition(pod, "Ready")
+    if ready.get("status") != "True":
+        return -1
+    return now - datetime.fromisoformat(ready["lastTransitionTime"]).timestamp()
+
+
+def _ahead(answer, sent: float) -> float:
+    """By how many seconds the clock that stamped an answer is ahead of ours at least; negative when it is behind.
+
+    The header Date is in whole seconds (https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1), and the answer was made
+    at any time since the request was sent.
+    """
+    received = time.time()
+    try:
+        date = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+    except (KeyError, ValueError):
+        return 0
+    return max(date - received, 0) + min(date + 1 - sent, 0)
 
 
 def _any_ready(slices: Iterable[dict]) -> bool:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 # What more depends on comes first.
 ORDER = (
-    "node", "pressure", "cordoned", "dns", "webhook", "injector", "vault", "login", "quota", "account", "refused",
-    "create", "not-injected", "platform", "image", "command", "config", "mount", "volume", "full", "unschedulable",
-    "memory", "secret-file", "crash", "probe", "no-value", "placeholder", "stale", "job", "deadline", "route", "check",
-    "waits",
+    "node", "pressure", "clock", "cordoned", "dns", "webhook", "injector", "vault", "login", "quota", "account",
+    "refused", "create", "not-injected", "platform", "image", "command", "config", "mount", "volume", "full",
+    "unschedulable", "memory", "secret-file", "crash", "probe", "no-value", "placeholder", "stale", "job", "deadline",
+    "route", "consumer", "check", "waits",
 )  # fmt: skip
 
 

@@ -140,7 +140,7 @@ class Health:
     def redis(self) -> str:
         """Redis answers a ping (https://redis.io/docs/latest/develop/reference/protocol-spec/#inline-commands)."""
         seen = self._ready("redis", "data")
-        answer = self._talk("redis", REDIS_PORT, lambda pod: pod.send(b"PING\r\n") or pod.receive(ANSWER_TIMEOUT))
+        answer = self.talk("redis", REDIS_PORT, lambda pod: pod.send(b"PING\r\n") or pod.receive(ANSWER_TIMEOUT))
         if answer.strip() != b"+PONG":
             raise Broken(f"Redis answers a ping with {answer[:100]!r}.", self._logs("redis"))
         return f"{seen}, answers a ping"
@@ -149,7 +149,7 @@ class Health:
         """The broker has all topics."""
         self._ready("zookeeper", "data")
         seen = self._ready("kafka", "data")
-        found = self._talk("kafka", KAFKA_PORT, lambda pod: read(Broker(pod), [Topic(name, 1) for name in topics]))
+        found = self.talk("kafka", KAFKA_PORT, lambda pod: read(Broker(pod), [Topic(name, 1) for name in topics]))
         missing = [name for name in topics if name not in found]
         if missing:
             raise Broken(
@@ -208,7 +208,7 @@ class Health:
             raise Broken(f"{ready} of {wanted} pods of {name} are ready.", fix)
         return f"{ready} of {wanted} ready"
 
-    def _talk(self, app: str, port: int, talk):
+    def talk(self, app: str, port: int, talk):
         """What ``talk`` returns of a connection to a port of a ready pod."""
         pods = [pod for pod in self.client.list("Pod", self.namespace, labels=f"app={app}") if _is_ready(pod)]
         if not pods:

@@ -12,8 +12,8 @@ short_description: Find out what is wrong with CloudCart, root causes first
 version_added: "0.1.0"
 description:
   - Applies the rules of M(cloudcartops.platform.k8s_rollout) to every pod and workload of a namespace, and looks at
-    what they stand on, which is nodes, DNS, the injector, Vault, volumes, injected files and routes. Then it asks
-    every part as M(cloudcartops.platform.cloudcart_health_info) does.
+    what they stand on, which is nodes, clocks, DNS, the injector, Vault, volumes, injected files and routes. It
+    looks whether events are read, and asks every part as M(cloudcartops.platform.cloudcart_health_info) does.
   - What follows from something else is listed below that, so that one missing injector is one finding.
   - What is wrong is a result, not a failure of the module. It changes nothing.
   - Of files with secrets it reads no more than their names, and whether a placeholder is in them. In messages and

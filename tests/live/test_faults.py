@@ -88,6 +88,7 @@ EXTRA = {
 NO_IMAGE = "lab.cloudcart.local/none:1"
 HUGE = {"requests": {"cpu": "64"}, "limits": {"cpu": "64"}}
 TOPICS = f"{KUBECTL} exec kafka-0 -- kafka-topics --bootstrap-server kafka:29092"
+GROUPS = f"{KUBECTL} exec kafka-0 -- kafka-consumer-groups --bootstrap-server kafka:29092"
 DNS = "kubectl -n kube-system get endpointslices -l kubernetes.io/service-name=kube-dns -o yaml"
 QUOTA = f"{KUBECTL} create quota fault --hard=pods=1"
 WITHOUT = [
@@ -161,6 +162,9 @@ FAULTS = [
     Fault("no Redis", f"{KUBECTL} scale deployment redis --replicas=0 && {anew('api-gateway')}", "check",
           "redis is scaled to 0", f"{KUBECTL} get pods -l app=api-gateway -o jsonpath='{{..state}}' | grep -q running"),
     Fault("no topic", f"{TOPICS} --delete --topic stock.low", "check", "no topic stock.low"),
+    # Stopped, so that its port stays open and its probe content. The brackets keep the shell out of what is found.
+    Fault("a worker that hangs", "pkill -STOP -f '[p]ython worker.py'", "consumer", "consumer group .* has no member",
+          f"{GROUPS} --describe --group notification-worker-group 2>&1 | grep -q 'no active members'"),
     Fault("no table", "SQL ALTER TABLE products RENAME TO hidden", "check", 'relation "products" does not exist',
           after="SQL DROP TABLE products; ALTER TABLE hidden RENAME TO products"),
     Fault("no route", f"{KUBECTL} delete ingress --all", "check", "the ingress has no such route"),

@@ -10,6 +10,7 @@ import importlib
 import json
 import re
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
@@ -31,6 +32,7 @@ class Api:
         self.logs: dict[tuple, str] = {}  # by (pod, container, "previous" or "")
         self.resources: dict[str, list] = {}  # discovery, by apiVersion
         self.version = 100
+        self.ahead: dict[str, float] = {}  # by part of the path: seconds that the clock of who answers is ahead
         self.over = threading.Event()  # ends watches that nothing happens in
 
     # what tests call
@@ -196,6 +198,10 @@ def handler(api: Api):
             self.wfile.write(data)
 
         do_GET = do_POST = do_PATCH = do_DELETE = do_LIST = _serve
+
+        def date_time_string(self, timestamp=None):
+            ahead = sum(seconds for part, seconds in api.ahead.items() if part in self.path)
+            return super().date_time_string((timestamp or time.time()) + ahead)
 
         def log_message(self, *_args):
             pass

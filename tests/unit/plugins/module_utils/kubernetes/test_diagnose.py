@@ -5,9 +5,14 @@
 
 from __future__ import annotations
 
+import re
+import time
+from datetime import datetime, timezone
+
 import pytest
 from ansible_collections.cloudcartops.platform.plugins.module_utils import diagnose
 from ansible_collections.cloudcartops.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.cloudcartops.platform.plugins.module_utils.kafka.groups import Group
 from ansible_collections.cloudcartops.platform.plugins.module_utils.site import Broken
 from ansible_collections.cloudcartops.platform.plugins.module_utils.vault.injector_check import Problem
 
@@ -28,6 +33,7 @@ class Shop:
     def __init__(self, api) -> None:
         self.api, self.problem, self.files, self.broken = api, None, "", {}
         self.sealed, self.fingerprints, self.login, self.stats = False, {}, None, {"pods": []}
+        self.group = Group(1)
         api.put("/api/v1/nodes/vm-1", {"spec": {}, "status": {"conditions": READY}})
         labels = {"metadata": {"labels": {"kubernetes.io/service-name": "kube-dns"}}}
         ready = {"endpoints": [{"conditions": {"ready": True}}]}
@@ -38,7 +44,7 @@ class Shop:
             if path.endswith("/seal-status"):
                 return 200, {"sealed": self.sealed, "initialized": True, "t": 3}
             if path.endswith("/stats/summary"):
-                return 200, self.stats
+                return (200, self.stats) if self.stats else (403, {"message": "forbidden"})
             return original(method, path, query, body)
 
         api.answer = answer
@@ -72,6 +78,10 @@ def shop(api, monkeypatch):
         def checks(self):
             return [(name, self._check, name) for name in ("Nodes", "Redis", "web", "Ingress")]
 
+        def talk(self, app, port, talk):
+            assert (app, port) == ("kafka", 29092)
+            return talk("connection")
+
         def _check(self, name):
             if name in shop.broken:
                 raise Broken(*shop.broken[name])
@@ -89,6 +99,15 @@ def shop(api, monkeypatch):
         return {"logins": [{"role": o["role"], "ok": False, "msg": shop.login.format(o["role"])} for o in shop.asked]}
 
     monkeypatch.setattr(diagnose, "vault_login_check", login)
+    monkeypatch.setattr(diagnose, "Broker", str)
+
+    def group(_broker, *asked):
+        shop.asked = asked
+        if isinstance(shop.group, Exception):
+            raise shop.group
+        return shop.group
+
+    monkeypatch.setattr(diagnose, "read_group", group)
     return shop
 
 
@@ -263,6 +282,80 @@ def test_volumes(shop, ask):
     assert len(ask()) == 1
 
 
+@pytest.mark.parametrize("seconds", [100, -100])
+def test_the_clock_of_a_node(shop, ask, seconds):
+    shop.api.put("/api/v1/nodes/vm-2", {"spec": {}, "status": {"conditions": READY}})
+    shop.api.ahead = {"/nodes/vm-2/proxy": seconds}
+    (found,) = ask()
+    assert (found["rule"], found["objects"], found["command"]) == ("clock", ["Node vm-2"], "")
+    way = "ahead of" if seconds > 0 else "behind"
+    assert re.fullmatch(rf"The clock of Node vm-2 is (98|99|100) s {way} the API server's\.", found["cause"])
+
+
+@pytest.mark.parametrize("ahead", [{"/nodes/vm-1/proxy": 25}, {"/nodes/vm-1/proxy": -25}, {"/": 25}])
+def test_clocks_that_differ_a_little(shop, ask, ahead):
+    shop.api.ahead = ahead
+    assert ask() == []
+
+
+@pytest.mark.parametrize(("seconds", "way"), [(100, "behind"), (-100, "ahead of")])
+def test_the_clock_of_the_control_node(shop, ask, seconds, way):
+    """The nodes agree with the API server."""
+    shop.api.ahead = {"/": seconds}
+    (found,) = ask()
+    assert (found["rule"], found["objects"]) == ("clock", ["control node"])
+    assert f"{way} the API server's" in found["cause"]
+
+
+def test_a_clock_that_nobody_may_read(shop, ask):
+    shop.api.ahead = {"/nodes/vm-1/proxy": 100}
+    shop.stats = None
+    assert ask() == []
+
+
+WORKER = {"notification-worker": {"image": "worker"}}
+LONG_READY = [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]
+
+
+def test_a_worker_that_is_not_in_its_group(shop, ask):
+    shop.pod("notification-worker-1", "notification-worker", conditions=LONG_READY)
+    shop.workload("notification-worker")
+    shop.broken = {"web": ("0 of 1", "x")}
+    shop.group = Group(0, {"stock.low": 2, "order.created": 3})
+    web, found = sorted(ask(services=WORKER, topics=["order.created", "product.created"]), key=lambda f: f["rule"])
+    assert (found["rule"], found["objects"]) == ("consumer", ["Pod shop/notification-worker-1"])
+    assert "its consumer group notification-worker-group has no member" in found["cause"]
+    assert found["evidence"] == "3 unread of order.created, 2 unread of stock.low"
+    assert found["command"] == "kubectl -n shop rollout restart deployment/notification-worker"
+    assert shop.asked[:2] == ("notification-worker-group", ["order.created"])
+    assert 50 < time.time() - shop.asked[2] / 1000 < 70 and web["rule"] == "check"
+
+
+def test_a_worker_in_its_group_that_does_not_read(shop, ask):
+    shop.pod("notification-worker-1", "notification-worker", conditions=LONG_READY)
+    shop.group = Group(2, {"order.created": 1})
+    entry = {"image": "worker", "environment": {"KAFKA_GROUP_ID": "mine"}}
+    (found,) = ask(services={"notification-worker": entry})
+    assert "is in its consumer group mine, but has left events unread for more than 60 s" in found["cause"]
+
+
+def test_workers_that_are_well(shop, ask):
+    """One that reads; none; one that may still join; a broker that does not tell; a catalogue without a worker."""
+    assert ask(services=WORKER) == []
+    shop.pod("notification-worker-1", "notification-worker", conditions=LONG_READY)
+    assert ask(services=WORKER) == []
+    shop.group = Group(0)
+    assert ask() == [] and len(ask(services=WORKER)) == 1
+    shop.group = PlatformError("Kafka refused to describe the group.")
+    assert ask(services=WORKER) == []
+    shop.group = Group(0)
+    just = datetime.fromtimestamp(time.time() - 10, timezone.utc).isoformat(timespec="seconds")
+    shop.pod("notification-worker-1", "notification-worker", conditions=[{**LONG_READY[0], "lastTransitionTime": just}])
+    assert ask(services=WORKER) == []
+    shop.pod("notification-worker-1", "notification-worker", conditions=[{**LONG_READY[0], "status": "False"}])
+    assert ask(services=WORKER) == []
+
+
 def test_files_of_the_injector(shop, ask):
     shop.pod(notes=INJECTED)
     shop.files = "no-value db\nplaceholder jwt\n"
@@ -327,8 +420,8 @@ def test_what_another_hand_has_changed_is_taken_back(shop, ask, fields, command)
     workload = shop.api.objects["/apis/apps/v1/namespaces/shop/deployments/web"]
     workload["metadata"]["managedFields"] = [{"manager": "kube-controller-manager", "fieldsV1": {}}, fields]
     assert ask()[0]["command"] == AGAIN, "there is nothing to go back to"
-    for number, time in (("2", "2026-01-01T00:00:58Z"), ("1", "2026-01-01T00:00:00Z")):
-        meta = {"annotations": {diagnose.REVISION: number}, "creationTimestamp": time}
+    for number, made in (("2", "2026-01-01T00:00:58Z"), ("1", "2026-01-01T00:00:00Z")):
+        meta = {"annotations": {diagnose.REVISION: number}, "creationTimestamp": made}
         meta["ownerReferences"] = [{"uid": workload["metadata"]["uid"]}]
         shop.api.put(f"/apis/apps/v1/namespaces/shop/replicasets/web-{number}", {"metadata": meta})
     (found,) = ask()
