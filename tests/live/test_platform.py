@@ -8,12 +8,16 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import pathlib
 import random
+import re
 import subprocess
 import threading
 
 import pytest
+import yaml
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 HEALED = 120  # seconds; consumers of a broker that came back take a while to share its topics out among them
 KUBECTL = "kubectl -n cloudcart"
 PROXY = "/api/v1/namespaces/cloudcart/services/http"
@@ -113,6 +117,15 @@ def test_what_is_broken_is_named(platform, subtests, pytestconfig):
             do(platform, back)
             platform.complete()
     assert platform.complete().changed == []
+
+
+def test_a_run_ends_with_its_phases_and_the_addresses(platform):
+    end = platform.complete().text.partition("PLAY RECAP")[2]
+    states = dict(re.findall(r"^(\w+) +\d+:\d\d +\d+  (ok|changed)$", end, re.M))
+    site = yaml.safe_load((ROOT / "playbooks/site.yml").read_text(encoding="utf-8"))
+    assert list(states) == [part["vars"]["__site_phase"] for part in site], end
+    for name, host in (("shop", ""), ("prometheus", "prometheus."), ("vault", "vault.")):
+        assert re.search(rf"^{name} +http://{host}cloudcart\.local$", end, re.M), end
 
 
 class Customer(threading.Thread):
