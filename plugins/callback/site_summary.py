@@ -130,4 +130,4 @@ class CallbackModule(CallbackBase):
         try:
             replace(os.path.abspath(path), text, 0o600, os.geteuid(), os.getegid())
         except PlatformError as e:
-            self._display.warning(f"There is no report of this run: report_file, {e}")
+            self._display.warning(f"report_file: {e} There is no report of this run. Set another path.")
