@@ -49,7 +49,7 @@ from ansible_collections.cloudcartops.platform.plugins.module_utils._errors impo
 from ansible_collections.cloudcartops.platform.plugins.module_utils.host.files import replace
 
 PHASE = "__site_phase"  # a variable of the plays, set where playbooks/site.yml imports them
-SITE = "cloudcartops_site"  # what the role ingress tells by set_stats
+SITE = "ingress_site"  # what the role ingress tells by set_stats
 CHECKS = ("validate_argument_spec", "ansible.builtin.validate_argument_spec")  # of roles that no tag asks for, too
 
 

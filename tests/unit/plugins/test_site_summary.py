@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import pytest
 import yaml
+from ansible_collections.cloudcartops.platform.plugins.callback import site_summary
 from ansible_collections.cloudcartops.platform.plugins.module_utils import phases
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -133,7 +134,7 @@ def test_what_a_rescue_mends_is_no_failure(site):
 
 def tells(*names: str, address: str = "192.0.2.1") -> dict:
     told = {"addresses": {"shop": "http://shop.test"}, "names": names, "address": address, "kubeconfig": "/a b"}
-    told = {"data": {"cloudcartops_site": told}, "aggregate": False}
+    told = {"data": {site_summary.SITE: told}, "aggregate": False}
     return {"name": "Tell", "ansible.builtin.set_stats": json.loads(json.dumps(told))}
 
 
@@ -189,6 +190,12 @@ def test_the_site_names_its_phases():
     named = [item["vars"]["__site_phase"] for item in imports]
     assert [item["ansible.builtin.import_playbook"] for item in imports] == [f"{name}.yml" for name in named]
     assert named[: len(phases.EARLY)] == list(phases.EARLY)
+
+
+def test_the_ingress_tells_what_is_listened_for():
+    tasks = yaml.safe_load((ROOT / "roles/ingress/tasks/main.yml").read_text(encoding="utf-8"))
+    told = [task["ansible.builtin.set_stats"]["data"] for task in tasks if "ansible.builtin.set_stats" in task]
+    assert told == [{site_summary.SITE: "{{ __ingress_site }}"}]
 
 
 def test_a_slow_resolver_does_not_hold_the_end_up(monkeypatch):
