@@ -13,6 +13,7 @@ from ansible_collections.cloudcartops.platform.plugins.module_utils.kafka.broker
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kafka.topics import Topic, read
 
 EARLIEST, LATEST = -2, -1  # in place of a time
+OFFSETS = "__consumer_offsets"  # made when the first group of all begins; until then no broker coordinates any
 
 
 @dataclass
@@ -30,32 +31,38 @@ def read_group(broker: Broker, name: str, topics: Iterable[str], older: int) -> 
 
     :raises NotReady: the broker has no controller, does not coordinate groups yet, or leads a partition no longer.
     """
-    admin, consumer = require("kafka.protocol.admin"), require("kafka.protocol.consumer")
-    answer = broker.ask(admin.DescribeGroupsRequest(groups=[name], include_authorized_operations=False, max_version=5))
-    broker.check([(g.error_code, None, f"describe the group {name}") for g in answer.groups])
-    found = Group(sum(len(g.members) for g in answer.groups))
-    partitions = {t.name: range(t.partitions) for t in read(broker, [Topic(t, 1) for t in topics]).values()}
+    live = read(broker, [Topic(t, 1) for t in (OFFSETS, *topics)])
+    groups = live.pop(OFFSETS, None)
+    partitions = {t.name: range(t.partitions) for t in live.values()}
+    found = Group(_members(broker, name) if groups else 0)
     if not partitions:
         return found
-    wanted = consumer.OffsetFetchRequest.OffsetFetchRequestTopic
-    answer = broker.ask(
-        consumer.OffsetFetchRequest(
-            group_id=name,
-            topics=[wanted(name=t, partition_indexes=list(p)) for t, p in partitions.items()],
-            require_stable=False,
-            max_version=7,
-        )
-    )
-    committed = {(t.name, p.partition_index): p for t in answer.topics for p in t.partitions}
-    codes = [answer.error_code, *(p.error_code for p in committed.values())]
-    broker.check([(code, None, f"tell what the group {name} has read") for code in codes])
+    read_to = _committed(broker, name, partitions) if groups else {}
     first, last, since = (_offsets(broker, partitions, time) for time in (EARLIEST, LATEST, older))
     for place, end in last.items():
         old = since[place] if since[place] >= 0 else end  # none is younger
-        left = old - max(committed[place].committed_offset, first[place])
+        left = old - max(read_to.get(place, -1), first[place])
         if left > 0:
             found.unread[place[0]] = found.unread.get(place[0], 0) + left
     return found
+
+
+def _members(broker: Broker, group: str) -> int:
+    request = require("kafka.protocol.admin").DescribeGroupsRequest
+    answer = broker.ask(request(groups=[group], include_authorized_operations=False, max_version=5))
+    broker.check([(g.error_code, None, f"describe the group {group}") for g in answer.groups])
+    return sum(len(g.members) for g in answer.groups)
+
+
+def _committed(broker: Broker, group: str, partitions: dict[str, Iterable[int]]) -> dict[tuple[str, int], int]:
+    """By topic and partition, up to where the group has read; -1 when it never did."""
+    request = require("kafka.protocol.consumer").OffsetFetchRequest
+    asked = [request.OffsetFetchRequestTopic(name=t, partition_indexes=list(p)) for t, p in partitions.items()]
+    answer = broker.ask(request(group_id=group, topics=asked, require_stable=False, max_version=7))
+    found = {(t.name, p.partition_index): p for t in answer.topics for p in t.partitions}
+    codes = [answer.error_code, *(p.error_code for p in found.values())]
+    broker.check([(code, None, f"tell what the group {group} has read") for code in codes])
+    return {place: p.committed_offset for place, p in found.items()}
 
 
 def _offsets(broker: Broker, partitions: dict[str, Iterable[int]], time: int) -> dict[tuple[str, int], int]:

@@ -35,7 +35,8 @@ class BrokerDouble:
     times of its messages. ``read``: by topic and partition, where the group ``workers`` is."""
 
     def __init__(self, versions, logs, read=None, members=1):
-        self.versions, self.logs, self.read, self.members = KAFKA[versions], logs, read or {}, members
+        self.versions, self.logs = KAFKA[versions], {"__consumer_offsets": [(0, [])], **logs}
+        self.read, self.members = read or {}, members
         self.errors, self.pending = {}, b""
 
     def send(self, frame):
@@ -164,6 +165,14 @@ def test_a_group_without_members(version):
     never = read_group(Broker(BrokerDouble(version, LOGS)), "others", TOPICS, 1000)
     assert never == Group(0, {"order.created": 4})
     assert read_group(Broker(BrokerDouble(version, {})), "workers", TOPICS, 1000) == Group(1, {})
+
+
+def test_before_the_first_group_of_all():
+    """A broker then says that it does not coordinate the group."""
+    double = BrokerDouble("3.5", LOGS)
+    del double.logs["__consumer_offsets"]
+    double.errors = {"DescribeGroups": 16, "OffsetFetch": 16}
+    assert read_group(Broker(double), "workers", TOPICS, 1000) == Group(0, {"order.created": 4})
 
 
 @pytest.mark.parametrize(
