@@ -184,7 +184,7 @@ RESTARTS = [
 
 
 def ready(platform) -> None:
-    """Wait until every pod is ready that is to stay. A Job leaves pods of tries that failed, if a later one succeeded."""
+    """Wait until every pod is ready that is to stay. A Job that succeeded leaves the pods of tries that failed."""
     running = "--field-selector=status.phase!=Succeeded,status.phase!=Failed"
     platform.until(f"{KUBECTL} wait --for=condition=Ready pods --all --timeout=5s {running}", 240)
 
