@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -106,3 +107,23 @@ def test_each_part_is_planned_alone_where_there_is_nothing(tmp_path, tags):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
     assert (" changed=0 " not in done.stdout) == (tags == "data")
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_nothing_follows_when_a_machine_was_lost_during_setup(tmp_path, lost):
+    """The second play of setup behind one in which a machine stops answering."""
+    setup, stop = yaml.safe_load((ROOT / "playbooks/setup.yml").read_text(encoding="utf-8"))
+    tasks = [{"ansible.builtin.set_fact": {"__preflight_wanted": {}}}, {"ansible.builtin.ping": {}}]
+    setup = setup | {"become": False, "roles": [], "tasks": tasks}
+    after = {"hosts": "platform", "gather_facts": False, "tasks": [{"ansible.builtin.debug": {"msg": "and so on"}}]}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([setup, stop, after]), encoding="utf-8")
+    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    gone = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1} if lost else here
+    groups = {"k3s_server": {"one": here, "two": gone}, "platform": {"cluster": here}}
+    hosts = {name: {"hosts": members} for name, members in groups.items()}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(hosts), encoding="utf-8")
+    command = ["ansible-playbook", "-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode != 0) == lost, done.stdout + done.stderr
+    assert ("and so on" not in done.stdout) == lost
+    assert ("is not complete on one, two, and nothing" in " ".join(done.stdout.split())) == lost
