@@ -11,7 +11,7 @@ import pytest
 # goes on from the mess of the one before, and reaches its own task only by having mended that.
 KILLS = [
     ("copying-k3s", "K3s | Copy the program from the bundle", 'test -n "$(find /root/.ansible/tmp -size +1M)"'),
-    ("starting-k3s", "K3s | Configure it, and keep it running", "pgrep -x kube-apiserver || pgrep -f '[k]3s server'"),
+    ("starting-k3s", "K3s | Configure the service, and wait", "pgrep -x kube-apiserver || pgrep -f '[k]3s server'"),
     ("waiting-for-the-node", "K3s | Wait until the node is ready", "true"),
     (
         "installing-the-chart",
