@@ -121,3 +121,13 @@ def test_tasks_follow_the_house_style(path):
         conditions = conditions if isinstance(conditions, list) else [conditions]
         assert "not ansible_check_mode" not in [str(c).strip() for c in conditions], name
         assert not {"ansible.builtin.shell", "ansible.builtin.pause", "ansible.builtin.raw"} & set(task), name
+
+
+def test_live_tests_name_tasks_that_exist():
+    """They need machines to run, so a task that gets another name would be found late."""
+    names = [task["name"] for path in TASK_FILES for task in tasks(load(path)) if "name" in task]
+    pattern = re.compile(r'"(?:[\w.]+ : )?([A-Z]\w+(?: \w+)? \| [^"]+)"')
+    files = sorted((ROOT / "tests/live").glob("*.py"))
+    named = {name for path in files for name in pattern.findall(path.read_text(encoding="utf-8"))}
+    assert len(named) > 8
+    assert [name for name in sorted(named) if not any(task.startswith(name) for task in names)] == []
