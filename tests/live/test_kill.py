@@ -20,13 +20,14 @@ KILLS = [
     ),
     ("starting-vault", "Vault | Wait for the server", "kubectl -n cloudcart get pod vault-0"),
     ("configuring-vault", "Vault init | Configure secrets", "true"),
-    # Not only the run: the first initialisation of the database ends there too, half done.
+    # Not only the run: the first initialisation of the database ends there too, half done. From the task on that
+    # follows the start of PostgreSQL, because it may be initialised before anything is waited for.
     (
         "initialising-postgresql",
-        "PostgreSQL | Wait for the server and the schema",
+        "Kafka | Apply ZooKeeper and Kafka",
         "pgrep -x initdb && pkill -9 -x 'initdb|postgres'",
     ),
-    ("filling-postgresql", "PostgreSQL | Wait for the server and the schema", "pgrep -x psql && pkill -9 -x psql"),
+    ("filling-postgresql", "Kafka | Apply ZooKeeper and Kafka", "pgrep -x psql && pkill -9 -x psql"),
 ]
 
 
