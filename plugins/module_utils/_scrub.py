@@ -11,6 +11,7 @@ HIDDEN = "********"
 _PATTERNS = (
     (re.compile(r"(://[^/\s:@]*:)[^\s/]+@"), rf"\1{HIDDEN}@"),  # user:password@ of a URL
     (re.compile(r"\b(?:hv[sbr]|[sbr])\.[A-Za-z0-9_-]{20,}"), HIDDEN),  # Vault's tokens
+    (re.compile(r"\bK10[0-9a-f]{64}::\S+"), HIDDEN),  # tokens that nodes of K3s join with
     (re.compile(r"\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?"), HIDDEN),  # JSON web tokens
     (re.compile(r"(\b(?:Bearer|Basic)\s+)[\w.~+/=-]{8,}", re.I), rf"\1{HIDDEN}"),
     (

@@ -21,6 +21,7 @@ import re
 import subprocess
 import time
 
+from ansible_collections.cloudcartops.platform.plugins.module_utils import _scrub
 from ansible_collections.cloudcartops.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.cloudcartops.platform.plugins.module_utils.host.files import text_diff
 
@@ -61,11 +62,6 @@ SECRET_KEYS = re.compile(
     r"""^\s*(?:export\s+)?["']?(?:[\w-]*(?:token|password|secret-key|access-key|vpn-auth)|datastore-endpoint
     |K3S_\w*TOKEN|AWS_\w+|K3S_DATASTORE_ENDPOINT)["']?\s*[:=]\s*["']?([^"'\s]+)""",
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
-)
-SCRUB = (
-    (re.compile(r"K10[0-9a-f]{64}::\S+"), "********"),
-    (re.compile(r"((?:token|password|secret)[\w-]*['\"]?\s*[=:]\s*['\"]?)[^\s,'\"]+", re.IGNORECASE), r"\1********"),
-    (re.compile(r"(://[^/\s:@]+:)[^@\s]+@"), r"\1********@"),
 )
 
 
@@ -146,10 +142,8 @@ def plan(state, newer):
 def scrub(line, secrets):
     """``line`` without anything that is a secret or looks like one."""
     for secret in secrets:
-        line = line.replace(secret, "********")
-    for pattern, replacement in SCRUB:
-        line = pattern.sub(replacement, line)
-    return line
+        line = line.replace(secret, _scrub.HIDDEN)
+    return _scrub.scrub(line)
 
 
 def secrets_in(paths):

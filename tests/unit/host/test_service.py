@@ -310,7 +310,7 @@ def test_the_time_limit():
     ("line", "clean"),
     [
         (f"joining with {TOKEN}", "joining with ********"),
-        ('level=info token="abc123" x', 'level=info token="********" x'),
+        ('level=info token="abc123" x', "level=info token=******** x"),
         ("--agent-token=abc123", "--agent-token=********"),
         ("postgres://user:pass@db/k3s", "postgres://user:********@db/k3s"),
         ("uses secret-of-the-file here", "uses ******** here"),
