@@ -77,7 +77,7 @@ build: setup ## the collection's archive
 	ansible-galaxy collection build --force
 
 clean: ## remove VMs and what was made in this checkout
-	@if command -v podman >/dev/null; then for name in cc-lab molecule cc-live cc-live-own; do lab/lab down --name $$name; done; fi
+	@if command -v podman >/dev/null; then for name in cc-lab molecule cc-live cc-live-own cc-live-pair; do lab/lab down --name $$name; done; fi
 	rm -rf .venv .ansible .pytest_cache .ruff_cache tests/output changelogs/.plugin-cache.yaml *.tar.gz
 
 distclean: clean ## also remove the caches outside the checkout

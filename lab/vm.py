@@ -12,6 +12,7 @@ import socket
 import subprocess
 import time
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -363,23 +364,29 @@ def write_inventory(prefix: str, vms: list[Vm], key: Path) -> Path:
     return path
 
 
-def up(prefix: str, count: int | None, suite: str) -> Path:
-    """Make the lab have ``count`` VMs (default: as many as it has, at least one); return its inventory."""
+def up(prefix: str, count: int | None, suites: Sequence[str]) -> Path:
+    """Make the lab have ``count`` VMs (default: as many as it has, or there are suites); return its inventory.
+
+    Each VM has the suite at its place in ``suites``, and those beyond its end have the last.
+    """
     with cache.lock("vms"):
-        image, key, network = ensure_image(suite), ensure_key(), ensure_network()
-        raise_inotify_limit()
         present = containers(prefix)
-        numbers = range(1, (count or len(present) or 1) + 1)
+        numbers = range(1, (count or len(present) or len(suites)) + 1)
+        suite_of = {number: suites[min(number, len(suites)) - 1] for number in numbers}
+        tags = {suite: ensure_image(suite) for suite in dict.fromkeys(suite_of.values())}
+        key, network = ensure_key(), ensure_network()
+        raise_inotify_limit()
         for name in present.keys() - {f"{prefix}-{number}" for number in numbers}:
             say(f"{name}: removing")
             remove(name)
         vms, fresh = [], []
         for number in numbers:
             container = present.get(f"{prefix}-{number}")
+            suite = suite_of[number]
             if is_kept(container, container is not None and is_alive(container), suite):
                 vms.append(as_vm(container))
             else:
-                vms.append(start(prefix, number, suite, image, network, key))
+                vms.append(start(prefix, number, suite, tags[suite], network, key))
                 fresh.append(vms[-1])
     for vm in vms:
         wait_for_ssh(vm)

@@ -190,13 +190,14 @@ class Machine:
 
 
 @contextlib.contextmanager
-def fresh_machine(prefix: str, number: int = 1):
-    """A fresh machine, or a server with agents, removed at the end. Another run on this computer waits for its turn."""
+def fresh_machine(prefix: str, *arguments: str):
+    """A fresh machine, or those that the arguments ask the lab for, removed at the end. Another run on this computer
+    waits for its turn."""
     lab = str(ROOT / "lab/lab")
     with pathlib.Path(tempfile.gettempdir(), f"{prefix}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         subprocess.run([lab, "down", "--name", prefix], check=True)
-        up = subprocess.run([lab, "up", str(number), "--name", prefix], check=True, stdout=subprocess.PIPE, text=True)
+        up = subprocess.run([lab, "up", "--name", prefix, *arguments], check=True, stdout=subprocess.PIPE, text=True)
         yield Machine(pathlib.Path(up.stdout.splitlines()[-1]))
         subprocess.run([lab, "down", "--name", prefix], check=True)
 
@@ -210,8 +211,8 @@ def machine_of_its_own():
 
 @pytest.fixture(scope="module")
 def pair():
-    """A fresh server with an agent, for one module of tests."""
-    with fresh_machine(f"{PREFIX}-pair", 2) as machine:
+    """A fresh server with an agent of another Debian release, for one module of tests."""
+    with fresh_machine(f"{PREFIX}-pair", "--suite", "bookworm", "--suite", "trixie") as machine:
         yield machine
 
 

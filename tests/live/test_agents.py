@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import yaml
 
 pytestmark = pytest.mark.soak
 PROXY = "http://shop:not-to-be-seen@192.0.2.1:3128"
+RELEASES = "kubectl get nodes -o jsonpath='{.items[*].status.nodeInfo.osImage}'"
 FILES = "stat -c '%a %n' /etc/rancher/k3s/*"
 PROXIES = r"tr '\0' '\n' </proc/$(systemctl show --property=MainPID --value k3s-agent)/environ | grep -i proxy || true"
 LEFT = (
@@ -70,6 +72,7 @@ def test_an_agent_follows_the_inventory(pair):
         k3s_variables={"HTTPS_PROXY": PROXY},
     )
     play(pair, "setup")
+    assert re.findall(r"\((\w+)\)", pair.ssh(RELEASES)) == ["bookworm", "trixie"], "a cluster of two Debian releases"
     assert node() == ({"disk": "fast", "zone": "1"}, ["for"])
     assert {line.split()[0] for line in pair.ssh(FILES, host=host).splitlines()} == {"600"}
     assert PROXY in pair.ssh(PROXIES, host=host) and host["ansible_host"] in pair.ssh(PROXIES, host=host)

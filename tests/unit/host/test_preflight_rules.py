@@ -63,6 +63,7 @@ def judge(wanted=None, **changes):
 
 def test_a_good_host_passes():
     assert judge() == []
+    assert judge(os={"id": "debian", "version": "13", "name": "Debian GNU/Linux 13 (trixie)"}) == []
     assert judge(certificates=[dict(LEAF, days=90.0), dict(CA, days=180.0)]) == []
     assert judge(AGENT, server=REACHED, clock={"ahead": None, "synchronized": None}) == []
     assert {f["level"] for f in findings()} == {"ok"} and all(f["found"] for f in findings())

@@ -68,6 +68,35 @@ def test_a_living_machine_of_another_suite_is_not_destroyed():
     assert not vm.is_kept(container(), False, "trixie")
 
 
+@pytest.mark.parametrize(
+    ("count", "present", "suites", "expected"),
+    [
+        (None, 0, ["bookworm"], ["bookworm"]),
+        (None, 2, ["bookworm"], ["bookworm", "bookworm"]),
+        (None, 0, ["bookworm", "trixie"], ["bookworm", "trixie"]),
+        (3, 0, ["bookworm", "trixie"], ["bookworm", "trixie", "trixie"]),
+        (1, 0, ["bookworm", "trixie"], ["bookworm"]),
+    ],
+)
+def test_each_machine_has_its_suite_and_no_other_image_is_made(monkeypatch, count, present, suites, expected):
+    made, started = [], []
+
+    def start(prefix, number, suite, image, network, key):
+        started.append((suite, image))
+        return machine(prefix, number)
+
+    dead = {f"other-{number}": container(pid=0) for number in range(1, present + 1)}
+    monkeypatch.setattr(vm, "containers", lambda prefix: dead)
+    monkeypatch.setattr(vm, "ensure_image", lambda suite: made.append(suite) or f"image of {suite}")
+    monkeypatch.setattr(vm, "ensure_network", lambda: "network")
+    monkeypatch.setattr(vm, "start", start)
+    for name in ("raise_inotify_limit", "wait_for_ssh", "wait_for_boot"):
+        monkeypatch.setattr(vm, name, lambda *arguments: None)
+    vm.up("other", count, suites)
+    assert started == [(suite, f"image of {suite}") for suite in expected]
+    assert sorted(made) == sorted(set(expected))
+
+
 def test_alive_is_what_the_kernel_says(tmp_path):
     process = tmp_path / "42"
     process.mkdir()
