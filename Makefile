@@ -64,8 +64,9 @@ soak: bundle ## all of the live tests, and newer versions of ansible-core: what 
 sample: bundle ## the part of the live tests that `make test` runs
 	pytest tests/live --sample 1 --durations 15
 
-bench: bundle ## times of the whole platform, against a plain script; takes half an hour
+bench: bundle ## times of the whole platform, against a plain script, and of waits; takes three quarters of an hour
 	bench/site.py --write
+	bench/rollout.py --write
 
 test: setup ## everything, with times
 	@scripts/test

@@ -33,9 +33,9 @@ import tempfile
 import time
 
 import yaml
+from shared import ROOT, fresh_machine
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-LAB, NAME = str(ROOT / "lab/lab"), "cc-bench"
+NAME = "cc-bench"
 REPEATS, OBJECTS, MORE = 3, 60, 32
 PHASE = re.compile(r"^(?:PHASE|PLAY) \[?(.*?)\]?(?: \*+)?$")
 
@@ -57,14 +57,16 @@ def main():
 
 def measure(folder):
     """The page of results, and whether a target was missed."""
-    with fresh_machine() as machine:
+    with fresh_machine(NAME) as inventory:
+        machine = Machine(inventory)
         machine.pack_plain(folder)
         bring = "tar -chC {0} plain.sh helm manifests artifacts | {1}"
         bring = bring.format(folder, shlex.join(machine.ssh("mkdir /root/plain && tar -xC /root/plain")))
         plain = run(["sh", "-c", f"echo PHASE artifacts; {bring}"], "artifacts of the plain script")
         plain += run(machine.ssh("cd /root/plain && exec sh plain.sh"), "plain script")
         plain.append(("look at the shop", machine.until_the_shop_answers()))
-    with fresh_machine() as machine:
+    with fresh_machine(NAME) as inventory:
+        machine = Machine(inventory)
         site = run(machine.playbook("site.yml"), "site.yml")
         again = [run(machine.playbook("site.yml"), "site.yml, nothing to do") for _number in range(REPEATS)]
         objects = [sixty_objects(machine, folder, one_task) for one_task in (True, False)]
@@ -221,16 +223,6 @@ class Machine:
                     return time.monotonic() - started
             time.sleep(0.2)
         raise SystemExit("The shop of the plain script does not answer.")
-
-
-@contextlib.contextmanager
-def fresh_machine():
-    subprocess.run([LAB, "down", "--name", NAME], check=True)
-    up = subprocess.run([LAB, "up", "1", "--name", NAME], check=True, stdout=subprocess.PIPE, text=True)
-    try:
-        yield Machine(pathlib.Path(up.stdout.splitlines()[-1]))
-    finally:
-        subprocess.run([LAB, "down", "--name", NAME], check=True)
 
 
 if __name__ == "__main__":

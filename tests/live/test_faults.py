@@ -213,24 +213,6 @@ def diagnose(platform):
     return lambda: logic.k8s_diagnose_info(options, False)["findings"]
 
 
-@pytest.fixture(scope="module")
-def rollout(platform):
-    """A function: wait for a Deployment; why that is pointless (None: it is ready), and when that was known."""
-    logic = importlib.import_module(f"{UTILS}.kubernetes.rollout")
-    errors = importlib.import_module(f"{UTILS}._errors")
-
-    def wait(name: str, timeout: int = 240) -> tuple[dict | None, float]:
-        item = {"kind": "Deployment", "name": name, "namespace": "cloudcart"}
-        options = {"kubeconfig": platform.kubeconfig, "context": None, "timeout": timeout, "grace": 30, "for": [item]}
-        try:
-            logic.k8s_rollout(options, False)
-        except errors.PlatformError as e:
-            return e.facts.get("trouble") or {"rule": "timeout", "cause": str(e)}, time.monotonic()
-        return None, time.monotonic()
-
-    return wait
-
-
 def healthy(diagnose) -> None:
     end = time.monotonic() + HEALED
     while found := diagnose():
@@ -305,22 +287,3 @@ def report(results: list) -> None:
         )
         lines.append(f"| {title} | `{found['rule']}` | {seconds:.1f} s | {rolled} | {says} |")
     (ROOT / "bench/faults.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-WORKLOADS = ["frontend", "api-gateway", "user-service", "order-service", "product-service", "chaos-service",
-             "notification-worker", "metrics-generator", "redis"]  # fmt: skip
-SLOW = [(25, "frontend"), (40, "frontend")]
-
-
-def test_healthy_rollouts_are_left_alone(platform, diagnose, rollout, pytestconfig):
-    """Also those that take their time, whose probes fail all the while."""
-    for name in some(WORKLOADS, pytestconfig):
-        platform.ssh(f"{KUBECTL} rollout restart deployment/{name}")
-        assert rollout(name)[0] is None
-    for seconds, name in some(SLOW, pytestconfig):
-        platform.ssh(change(name, {"command": ["/bin/sh", "-c", f"sleep {seconds}; exec nginx -g 'daemon off;'"]}))
-        started = time.monotonic()
-        trouble, ended = rollout(name)
-        assert trouble is None and ended - started > seconds - 5
-    platform.site(playbook="apps")
-    healthy(diagnose)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import time
 from datetime import datetime, timezone
 
@@ -96,7 +97,8 @@ def shop(api, monkeypatch):
         shop.asked = params["logins"]
         if isinstance(shop.login, Exception):
             raise shop.login
-        return {"logins": [{"role": o["role"], "ok": False, "msg": shop.login.format(o["role"])} for o in shop.asked]}
+        told = {"ok": not shop.login, "msg": shop.login}
+        return {"logins": [{**told, "role": o["role"], "msg": told["msg"].format(o["role"])} for o in shop.asked]}
 
     monkeypatch.setattr(diagnose, "vault_login_check", login)
     monkeypatch.setattr(diagnose, "Broker", str)
@@ -167,6 +169,10 @@ def test_disk_pressure(shop, ask):
     shop.api.put("/api/v1/nodes/vm-1", {"spec": {}, "status": {"conditions": [*READY, pressure]}})
     (found,) = ask()
     assert found["rule"] == "pressure" and "Node vm-1 has DiskPressure" in found["cause"]
+    shop.api.put(
+        "/api/v1/nodes/vm-1", {"spec": {}, "status": {"conditions": [*READY, {**pressure, "status": "False"}]}}
+    )
+    assert ask() == [], "as every healthy node says"
 
 
 def test_a_cordoned_node_matters_when_a_pod_finds_no_place(shop, ask):
@@ -180,7 +186,13 @@ def test_a_cordoned_node_matters_when_a_pod_finds_no_place(shop, ask):
 
 
 def test_dns(shop, ask):
-    del shop.api.objects["/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices/dns"]
+    path = "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices/dns"
+    ready, not_ready = ({"conditions": {"ready": ready}} for ready in (True, False))
+    shop.api.objects[path]["endpoints"] = [not_ready, ready]
+    assert ask() == [], "one pod is restarted, the other answers"
+    shop.api.objects[path]["endpoints"] = [not_ready]
+    assert [f["rule"] for f in ask()] == ["dns"]
+    del shop.api.objects[path]
     assert [f["rule"] for f in ask()] == ["dns"]
 
 
@@ -219,8 +231,9 @@ def test_why_vault_refuses_is_asked_of_vault_where_that_is_allowed(shop, ask):
     assert "is void" in found["cause"] and [c["rule"] for c in found["consequences"]] == ["vault"]
     wanted = {"role": "web1", "service_account": "web1", "mount": "kubernetes", "reads": ["kv/data/db"]}
     assert wanted.items() <= shop.asked[0].items()
-    shop.login = PlatformError("The token is not valid.")
-    assert [f["rule"] for f in ask(token_secret=token)] == ["vault"]
+    for not_known in (PlatformError("The token is not valid."), ""):  # "": they may log in by now
+        shop.login = not_known
+        assert [f["rule"] for f in ask(token_secret=token)] == ["vault"]
 
 
 WAIT = {"name": "wait", "command": ["/bin/sh", "-c", "…", "wait"], "args": ["redis:6379"]}
@@ -362,6 +375,20 @@ def test_files_of_the_injector(shop, ask):
     assert [(f["rule"], f["cause"].split(" ")[0]) for f in ask()] == [
         ("no-value", "/vault/secrets/db"), ("placeholder", "/vault/secrets/jwt"),
     ]  # fmt: skip
+
+
+def test_which_files_of_the_injector_are_bad(tmp_path):
+    """As a pod's shell finds them: two bad ones among healthy ones that look alike."""
+    files = {
+        "db": "export PGHOST=<no value>\n",
+        "jwt": 'export A="x"\nexport JWT_SECRET="placeholder"\n',
+        "well": "export A=placeholder-7f3a\nexport B=no value\nexport C=\n# change-me\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    script = diagnose._BAD_FILES.replace("/vault/secrets", str(tmp_path))
+    found = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert found.splitlines() == ["no-value db", "placeholder jwt"]
 
 
 def test_pods_older_than_their_secret(shop, ask):

@@ -127,6 +127,20 @@ def test_a_report_names_it_at_once_and_between_two_ends():
     assert found(pod(RUNS, restarts=2, last=CRASH)) == [], "a wait gives it the chance"
 
 
+@pytest.mark.parametrize(
+    ("ended", "rule", "enough"),
+    [
+        ({"exitCode": 137, "reason": "OOMKilled"}, "memory", 2),
+        ({"exitCode": 128, "reason": "StartError", "message": 'exec: "/no/such": no such file'}, "command", 1),
+    ],
+)
+def test_out_of_memory_and_without_a_command(ended, rule, enough):
+    last = {"terminated": ended}
+    assert one(waiting("CrashLoopBackOff", restarts=enough, last=last)).rule == rule
+    assert found(waiting("CrashLoopBackOff", restarts=enough - 1, last=last)) == []
+    assert found(pod(RUNS, restarts=enough, last=last)) == [], "it runs now"
+
+
 def test_killed_by_its_probe():
     said = "Liveness probe failed: HTTP probe failed with statuscode: 500"
     trouble = one(waiting("CrashLoopBackOff", restarts=2, last=KILLED), warning("Unhealthy", said))
@@ -138,6 +152,7 @@ def test_killed_by_its_probe():
 def test_created_wrongly():
     trouble = one(waiting("CreateContainerConfigError", 'secret "s" not found'))
     assert (trouble.rule, trouble.grace) == ("config", diagnosis.SOON)
+    assert found(waiting("PodInitializing")) == []
 
 
 # probes
@@ -278,6 +293,9 @@ def test_pods_that_cannot_be_made(message, rule, fix, group):
     (trouble,) = workload(deployment(conditions=[condition]))
     assert (trouble.rule, trouble.grace, trouble.group) == (rule, diagnosis.SOON, group)
     assert message in trouble.cause and fix in trouble.fix
+    assert workload(deployment(conditions=[{**condition, "status": "False"}])) == []
+    event = warning("FailedCreate", message, "Deployment", "web")
+    assert workload(deployment(), event) == [], "they have been made since"
 
 
 @pytest.mark.parametrize(

@@ -258,6 +258,18 @@ def test_failed_job(api, wait):
     assert "which replaces the Job" in str(e.value)
 
 
+def test_a_job_that_tries_again(api, wait):
+    """A pod of it has failed, the next one does not: as long as the Job has not failed, it goes on."""
+    job = {"spec": {"selector": {"matchLabels": {"app": "web"}}}, "status": {"active": 1, "failed": 1}}
+    path = "/apis/batch/v1/namespaces/shop/jobs/schema"
+    live = api.put(path, job)
+    api.put(POD, pod({"terminated": {"exitCode": 1, "reason": "Error"}}, phase="Failed"))
+    api.put("/api/v1/namespaces/shop/pods/web-2", pod({"running": {}}, name="web-2"))
+    done = {**live, "status": {"succeeded": 1, "failed": 1, "conditions": [{"type": "Complete", "status": "True"}]}}
+    api.events["jobs"] = [[event(done)]]
+    assert wait({"kind": "Job", "name": "schema", "namespace": "shop"}, grace=0)["objects"][0]["met"]
+
+
 def test_vault_agent_that_cannot_log_in(api, pointless):
     api.logs["web-1", "vault-agent-init", ""] = LOGIN.format(code=400, text='invalid role name "web"')
     text = pointless(pod({"running": {}}, container="vault-agent-init"), grace=0.2)
