@@ -71,8 +71,6 @@ def uses(name: str) -> dict:
 
 
 SOON_THERE = f"touch /tmp/started; {STAYS}"
-VOLUME = {"capacity": {"storage": "1Mi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "later"}
-VOLUME |= {"hostPath": {"path": "/var/lib/rollouts", "type": "DirectoryOrCreate"}}
 AT_ONCE = {"strategy": {"rollingUpdate": {"maxUnavailable": 1}}}
 
 
@@ -89,8 +87,6 @@ def slow(image: str, half: str) -> list[Slow]:
     data = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
     scratch = {"volumes": [{"name": "data", "emptyDir": {}}]}
     ends_slowly = f"trap 'sleep {TIGHT}; exit' TERM; touch /tmp/started; while :; do sleep 1; done"
-    no_provisioner = {"provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "WaitForFirstConsumer"}
-    later = obj("StorageClass", "later", version="storage.k8s.io/v1", **no_provisioner)
     return [
         Slow("starts-slowly", 25, f"sleep 30; {SOON_THERE}"),
         # its port is closed at first, then it answers 503
@@ -100,7 +96,6 @@ def slow(image: str, half: str) -> list[Slow]:
         Slow("ends-twice", 5, ends, data, scratch),
         Slow("gets-its-image", 3, SOON_THERE, {"image": LATER}),
         Slow("gets-its-claim", 0, SOON_THERE, pod=uses("soon")),
-        Slow("gets-its-volume", 12, SOON_THERE, pod=uses("later"), more=[later, claim("later", "later")]),
         Slow("one-by-one", 6, f"sleep 3; {SOON_THERE}", kind="StatefulSet", spec={"replicas": 3}),
         Slow("tight", 0, ends_slowly, {"resources": {"requests": {"memory": half}}},
              {"terminationGracePeriodSeconds": 2 * TIGHT}, spec=AT_ONCE),
@@ -117,10 +112,10 @@ def namespace(platform):
 
     platform.ssh("kubectl create namespace rollouts")
     yield apply
-    platform.ssh("kubectl delete namespace rollouts; kubectl delete --ignore-not-found pv/later storageclass/later")
-    platform.ssh(f"rm -f {IMAGES}/later.tar; ctr -n k8s.io images rm {LATER}; rm -rf /var/lib/rollouts")
+    platform.ssh(f"kubectl delete namespace rollouts; rm -f {IMAGES}/later.tar; ctr -n k8s.io images rm {LATER}")
 
 
+@pytest.mark.soak
 def test_slow_ones(platform, namespace, rollout):
     """Several at once; what some of them lack comes while they are waited for."""
     (node,) = json.loads(platform.ssh("kubectl get nodes -o json"))["items"]
@@ -144,9 +139,6 @@ def test_slow_ones(platform, namespace, rollout):
         platform.until(f"{KUBECTL} get pods -l app=gets-its-image -o jsonpath='{{..reason}}' | grep -q ImagePull")
         platform.ssh(f"mv /root/later.tar {IMAGES}/")
         platform.until(f"{KUBECTL} get pods -l app=ends-twice -o jsonpath='{{..reason}}' | grep -q CrashLoopBackOff")
-        platform.until(f"{events} | grep -q 'find available persistent volumes'")
-        platform.ssh(f"{KUBECTL} rollout status deployment/late --timeout=120s")
-        namespace(obj("PersistentVolume", "later", VOLUME))
         for case, result in zip(cases, waits):
             trouble, seconds = result.result()
             assert trouble is None, (case.name, trouble)

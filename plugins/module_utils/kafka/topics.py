@@ -204,30 +204,14 @@ def write(broker: Broker, changes: list[Change], validate_only: bool) -> None:
         broker.check([(r.error_code, r.error_message, f"change topic {r.resource_name}") for r in answer.responses])
 
 
-def reconcile(broker: Broker, wanted: list[Topic], live: dict[str, Topic], check_mode: bool) -> None:
-    """Make the topics what is wanted. In check mode only let the broker say whether it would.
-
-    :raises NotReady: the broker does not show the wanted state yet.
-    """
-    changes = difference(wanted, live)
-    if not changes:
-        return
-    write(broker, changes, validate_only=True)  # all of it, before the first change
-    if check_mode:
-        return
-    write(broker, changes, validate_only=False)
-    left = difference(wanted, read(broker, wanted))
-    if left:
-        raise NotReady(f"Kafka took the changes, but does not show them yet: {left[0].plan()[0]}.")
-
-
 class _Work:
     """Ask one broker, again and again while it is not ready, up to a timeout."""
 
     def __init__(self, client: Client, params: dict, wanted: list[Topic]) -> None:
         self.client, self.wanted, self.timeout = client, wanted, params["timeout"]
         self.namespace, self.pod, self.port = params["namespace"], params["pod"], params["port"]
-        self.before: dict[str, Topic] | None = None  # what was there when this run began
+        self.before: dict[str, Topic] = {}  # what was there before the first change
+        self.begun = False
 
     def run(self, check_mode: bool) -> tuple[dict[str, Topic], str]:
         """The topics before the run, and whether there is a broker."""
@@ -257,6 +241,23 @@ class _Work:
         with closing(PortForward(self.client, self.namespace, self.pod, self.port)) as connection:
             broker = Broker(connection)
             live = read(broker, self.wanted)
-            if self.before is None:
+            if not self.begun:  # a broker that has just started may not show what there is: only a change settles it
                 self.before = live
-            reconcile(broker, self.wanted, live, check_mode)
+            self._reconcile(broker, live, check_mode)
+
+    def _reconcile(self, broker: Broker, live: dict[str, Topic], check_mode: bool) -> None:
+        """Make the topics what is wanted. In check mode only let the broker say whether it would.
+
+        :raises NotReady: the broker does not show the wanted state yet.
+        """
+        changes = difference(self.wanted, live)
+        if not changes:
+            return
+        write(broker, changes, validate_only=True)  # all of it, before the first change
+        if check_mode:
+            return
+        self.begun = True
+        write(broker, changes, validate_only=False)
+        left = difference(self.wanted, read(broker, self.wanted))
+        if left:
+            raise NotReady(f"Kafka took the changes, but does not show them yet: {left[0].plan()[0]}.")

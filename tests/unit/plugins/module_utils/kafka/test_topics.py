@@ -270,6 +270,15 @@ def test_what_passes_is_waited_for(run, request_name, code):
     assert broker.topics["order.created"][0] == 3
 
 
+def test_topics_that_a_broker_shows_only_later_were_there(run):
+    """As one does that has just started: it refuses to create them, and then shows them."""
+    broker = BrokerDouble(order_created=(3, {"retention.ms": "1000"}), stock_low=(1, {}))
+    broker.errors = {"Metadata": [3, 3]}
+    result = run(broker, ORDERS, STOCK)
+    assert not result["changed"] and {t["action"] for t in result["topics"]} == {"unchanged"}
+    assert broker.asked.count("CreateTopics") == 2 and "CreateTopics for real" not in broker.asked
+
+
 def test_no_controller_is_waited_for_up_to_the_timeout(run):
     broker = BrokerDouble()
     broker.controller = -1
