@@ -57,8 +57,8 @@ class Slow:
         return [*self.more, workload]
 
 
-def obj(kind: str, name: str, spec: dict | None = None, version: str = "v1", **more) -> dict:
-    return {"apiVersion": version, "kind": kind, "metadata": {"name": name}, **({"spec": spec} if spec else {}), **more}
+def obj(kind: str, name: str, spec: dict) -> dict:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 
 def claim(name: str, klass: str) -> dict:
