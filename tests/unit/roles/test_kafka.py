@@ -6,6 +6,10 @@
 from __future__ import annotations
 
 import re
+import socket
+import struct
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -110,11 +114,29 @@ def test_no_probe_starts_java(pods):
         (container,) = pods[part]["containers"]
         for name in ("startupProbe", "readinessProbe", "livenessProbe"):
             probe = container[name]
-            if part == "kafka":
-                assert probe["tcpSocket"]["port"] == "internal"
-            else:
-                assert probe["exec"]["command"][:2] == ["/bin/bash", "-c"]
-                assert not re.search("java|kafka|zookeeper-shell", probe["exec"]["command"][2])
+            assert probe["exec"]["command"][:2] == ["/bin/bash", "-c"]
+            assert not re.search("java|kafka|zookeeper-shell", probe["exec"]["command"][2])
+
+
+@pytest.mark.parametrize(("answers", "healthy"), [(True, True), (False, False)])
+def test_the_probe_of_kafka_wants_an_answer(pods, answers, healthy):
+    command = pods["kafka"]["containers"][0]["readinessProbe"]["exec"]["command"]
+    asked = []
+
+    def serve(server):
+        connection, _address = server.accept()
+        with connection:
+            asked.append(connection.recv(100))
+            if answers:
+                connection.sendall(struct.pack(">iih", 6, 1, 0))
+
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        served = pool.submit(serve, server)
+        script = command[2].replace("29092", str(server.getsockname()[1]))
+        done = subprocess.run([*command[:2], script], check=False, timeout=30)
+        served.result()
+    assert asked == [struct.pack(">ihhih", 10, 18, 0, 1, -1)]
+    assert (done.returncode == 0) == healthy
 
 
 def test_kafka_starts_after_zookeeper(pods):
