@@ -55,9 +55,11 @@ conform: setup ## ask the K3s of the machines of INVENTORY, a server and an agen
 	INVENTORY="$(INVENTORY)" pytest tests/conform
 
 molecule: bundle ## the platform of dev on one VM, and that of prod on two
-	molecule test --all
+	molecule test --scenario-name site
+	molecule test --scenario-name prod
 
-soak: bundle ## all of the live tests, and newer versions of ansible-core: what is too long for `make test`
+soak: bundle ## K3s alone on three VMs, all live tests, newer versions of ansible-core: too long for `make test`
+	molecule test --scenario-name k3s
 	pytest tests/live --durations 0
 	for core in 2.20 2.21; do scripts/core-tests $$core || exit; done
 
