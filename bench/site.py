@@ -116,7 +116,8 @@ def run(command, title):
             output.append(line)
             match = PHASE.match(line.rstrip())
             if match and match[1] != "RECAP":
-                found.append([match[1], time.monotonic()])
+                # With columns, it heads the summary, which is printed at the end.
+                found.append(["end" if match[1].startswith(" ") else match[1], time.monotonic()])
     ended = time.monotonic()
     if process.returncode:
         raise SystemExit(f"{title} ended with {process.returncode}:\n{''.join(output)[-3000:]}")

@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 import re
 import sys
+import threading
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import pytest
 
@@ -17,72 +21,94 @@ from lab import build, bundle, cache  # noqa: E402
 
 pytestmark = pytest.mark.soak
 NEWER = build.K3S_VERSION.replace("+k3s1", "+k3s2")
+# On every node, and each node answers with its own.
 SERVICE = """
-apiVersion: v1
-kind: Pod
-metadata: {name: web, namespace: default, labels: {app: web}}
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: web, namespace: default}
 spec:
-  containers:
-    - name: web
-      image: lab.cloudcart.local/busybox:1.35
-      command: [sh, -c, "echo here >/tmp/index.html; exec httpd -f -p 8080 -h /tmp"]
-      readinessProbe: {httpGet: {port: 8080, path: /index.html}, periodSeconds: 1}
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+        - name: web
+          image: lab.cloudcart.local/busybox:1.35
+          command: [sh, -c, "echo here >/tmp/index.html; exec httpd -f -p 8080 -h /tmp"]
+          readinessProbe: {httpGet: {port: 8080, path: /index.html}, periodSeconds: 1}
 ---
 apiVersion: v1
 kind: Service
 metadata: {name: web, namespace: default}
-spec: {type: NodePort, selector: {app: web}, ports: [{port: 80, targetPort: 8080, nodePort: 30080}]}
+spec:
+  type: NodePort
+  externalTrafficPolicy: Local
+  selector: {app: web}
+  ports: [{port: 80, targetPort: 8080, nodePort: 30080}]
 """
-ASK = """
-import json, os, time, urllib.request
-asked = failed = longest = 0
-bad = None
-while not os.path.exists("/tmp/stop"):
-    asked += 1
-    try:
-        urllib.request.urlopen("http://127.0.0.1:30080/index.html", timeout=2).read()
-        bad = None
-    except OSError:
-        failed += 1
-        bad = bad or time.monotonic()
-        longest = max(longest, time.monotonic() - bad)
-    time.sleep(0.05)
-print(json.dumps({"asked": asked, "failed": failed, "longest": longest}))
-"""
+
+
+@dataclass
+class Asked:
+    """How often a node was asked, and the longest time in which it gave no answer."""
+
+    times: int = 0
+    longest: float = 0
+
+
+def ask(address: str, enough: threading.Event) -> Asked:
+    asked, silent_since = Asked(), 0.0
+    while not enough.wait(0.05):
+        asked.times += 1
+        started = time.monotonic()
+        try:
+            with urllib.request.urlopen(f"http://{address}:30080/index.html", timeout=2) as answer:
+                answer.read()
+            silent_since = 0
+        except OSError:
+            silent_since = silent_since or started
+            asked.longest = max(asked.longest, time.monotonic() - silent_since)
+    return asked
 
 
 def play(machine, folder, *arguments: str, playbook: str = "upgrade"):
     return machine.site("-e", f"cloudcartops_bundle={folder}", *arguments, playbook=playbook)
 
 
-def running(machine) -> tuple[str, set[str]]:
-    """The version of the node, and the containers of its pods."""
-    version = machine.ssh("kubectl get nodes -o jsonpath={.items[*].status.nodeInfo.kubeletVersion}")
+def running(machine) -> tuple[set[str], set[str]]:
+    """The versions of the nodes, and the containers of their pods."""
+    versions = machine.ssh("kubectl get nodes -o jsonpath={.items[*].status.nodeInfo.kubeletVersion}")
     containers = machine.ssh("kubectl get pods -A -o jsonpath={.items[*].status.containerStatuses[*].containerID}")
-    return version, set(containers.split())
+    return set(versions.split()), set(containers.split())
 
 
-def test_upgrade(machine_of_its_own):
-    machine = machine_of_its_own
+def test_upgrade(pair):
+    machine = pair
     old = cache.ensure(bundle.component())
     new = cache.ensure(bundle.component(NEWER))
     done = play(machine, old, playbook="setup")
     assert done.status == 0, done.text[-6000:]
-    machine.ssh("kubectl apply -f - && kubectl wait --for=condition=Ready pod/web --timeout=120s", text=SERVICE)
-    version, containers = running(machine)
-    assert version == build.K3S_VERSION
+    machine.ssh("kubectl apply -f - && kubectl rollout status daemonset/web --timeout=120s", text=SERVICE)
+    versions, containers = running(machine)
+    assert versions == {build.K3S_VERSION}
+    addresses = machine.ssh("kubectl get pods -l app=web -o jsonpath={.items[*].status.hostIP}").split()
+    assert len(addresses) == 2
 
     planned = play(machine, new, "--check")
     assert planned.status == 0, planned.text[-6000:]
     assert any(name.endswith("K3s | Copy the program from the bundle") for name in planned.changed)
-    machine.ssh("cat >/tmp/ask.py; systemd-run -p StandardOutput=file:/tmp/asked python3 /tmp/ask.py", text=ASK)
-    done = play(machine, new)
-    machine.ssh("touch /tmp/stop; until test -s /tmp/asked; do sleep 0.1; done")
+    enough = threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        asking = [pool.submit(ask, address, enough) for address in addresses]
+        try:
+            done = play(machine, new)
+        finally:
+            enough.set()
     assert done.status == 0, done.text[-6000:]
-    assert running(machine) == (NEWER, containers), "the pods have not been restarted"
-    asked = json.loads(machine.ssh("cat /tmp/asked"))
-    # The new kubelet asks the pod whether it is ready before it says so.
-    assert asked["asked"] > 50 and asked["longest"] < 5, asked
+    assert running(machine) == ({NEWER}, containers), "the pods have not been restarted"
+    for asked in [result.result() for result in asking]:
+        # The new kubelet asks the pod whether it is ready before it says so.
+        assert asked.times > 50 and asked.longest < 5, asked
 
     assert play(machine, new).changed == []
     started = machine.ssh("systemctl show --property=ExecMainStartTimestampMonotonic k3s.service")
