@@ -323,7 +323,7 @@ class Diagnosis:
                         scrub(trouble.cause),
                         fix=trouble.fix + said,
                         command=command,
-                        names=set() if trouble.rule == "deadline" else {name},
+                        names={name},
                         because=because,
                         group=trouble.group,
                     )

@@ -271,6 +271,27 @@ def test_a_crash_loop_shows_its_log_without_secrets(shop, ask):
     assert found["command"] == "ansible-playbook cloudcartops.platform.apps"
 
 
+LATE = {"type": "Progressing", "reason": "ProgressDeadlineExceeded", "message": "timed out"}
+
+
+def test_a_rollout_that_is_late_says_more_than_a_part_that_does_not_answer(shop, ask):
+    shop.pod()
+    shop.workload(conditions=[LATE])
+    shop.broken = {"web": ("0 of 1 pods of web are ready.", "Look.")}
+    (found,) = ask()
+    assert found["rule"] == "deadline" and [f["rule"] for f in found["consequences"]] == ["check"]
+
+
+def test_a_crash_loop_says_more_than_a_rollout_that_is_late(shop, ask):
+    shop.pod(state={"waiting": {"reason": "CrashLoopBackOff"}})
+    item = shop.api.objects[f"{NS}/pods/web-1"]["status"]["containerStatuses"][0]
+    item |= {"restartCount": 2, "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}}}
+    shop.workload(conditions=[LATE])
+    shop.broken = {"web": ("0 of 1 pods of web are ready.", "Look.")}
+    (found,) = ask()
+    assert found["rule"] == "crash" and {f["rule"] for f in found["consequences"]} == {"deadline", "check"}
+
+
 def test_pods_that_the_webhook_does_not_let_through(shop, ask):
     shop.problem = Problem("No pod of the injector is ready.", "Look.")
     message = 'Internal error occurred: failed calling webhook "vault.hashicorp.com": no endpoints'
