@@ -144,6 +144,7 @@ FORMS = {
     "k3s_data_dir": ("data", "/", "~/data"),
     "helm_directory": ("bin",),
     "vault_init_keys_file": ("keys.json",),
+    "verify_report_file": ("rows.json",),
     "verify_diagnosis_file": ("found.json",),
     "ingress_tls_key": (" ",),
     "helm_binary": ("helm --debug",),

@@ -1,0 +1,35 @@
+# Copyright (c) 2026 CloudCartOps contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The play `health` tells people and programs, in seconds, whether the platform works."""
+
+from __future__ import annotations
+
+import json
+
+QUICK = 5  # seconds
+
+
+def health(machine, report):
+    run = machine.site("-e", f"verify_report_file={report}", playbook="health")
+    assert run.changed == [] and report.stat().st_mode & 0o777 == 0o600
+    return run, {row["name"]: row for row in json.loads(report.read_text(encoding="utf-8"))}
+
+
+def test_a_healthy_platform(platform, tmp_path):
+    run, rows = health(platform, tmp_path / "health.json")
+    assert run.status == 0, run.text[-3000:]
+    assert {"Nodes", "Vault injector", "PostgreSQL", "Kafka", "api-gateway", "Prometheus", "Ingress"} <= rows.keys()
+    assert all(row["ok"] for row in rows.values())
+    assert run.seconds < QUICK
+
+
+def test_a_part_is_missing(platform, tmp_path):
+    platform.ssh("kubectl -n cloudcart scale deployment redis --replicas=0")
+    try:
+        run, rows = health(platform, tmp_path / "health.json")
+    finally:
+        platform.ssh("kubectl -n cloudcart scale deployment redis --replicas=1")
+        platform.ssh("kubectl -n cloudcart rollout status deployment redis --timeout=60s")
+    assert run.status != 0 and not rows["Redis"]["ok"] and rows["Redis"]["fix"] in " ".join(run.text.split())
+    assert rows["PostgreSQL"]["ok"]
