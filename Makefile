@@ -59,9 +59,7 @@ molecule: bundle ## the platform of dev on one VM, and that of prod on two
 	molecule test --scenario-name prod
 
 soak: bundle ## K3s alone on three VMs, all live tests, newer versions of ansible-core: too long for `make test`
-	molecule test --scenario-name k3s
-	pytest tests/live --durations 0
-	for core in 2.20 2.21; do scripts/core-tests $$core || exit; done
+	scripts/soak
 
 sample: bundle ## the part of the live tests that `make test` runs
 	pytest tests/live --sample 1 --durations 15
