@@ -10,6 +10,7 @@ Facts this relies on:
   directory is in ``DATA-DIR/agent``.
 * ``/run/netns/cni-*`` are the pods' network namespaces; their links hang on the bridge ``cni0``.
 * Rules of kube-proxy, of the network plugin and of the policy controller carry ``KUBE-``, ``CNI-`` or ``flannel``.
+  A kube-proxy that uses nftables has tables of its own name (https://kubernetes.io/docs/reference/networking/virtual-ips).
 * ``/run/flannel/subnet.env`` names the network of the pods, to which flannel may have set routes by way of other nodes.
 
 Every step looks for what it removes, so a run after one that was interrupted goes on where that one ended. What tells
@@ -195,6 +196,11 @@ class Host:
         names = self.system.run("ipset", "list", "-n", required=False).split() if self.system.has("ipset") else []
         return [name for name in names if re.match(r"(inet6:)?KUBE-|kube-router-", name)]
 
+    def tables(self):
+        """The tables of a kube-proxy that was told to use nftables, as arguments of `nft`."""
+        shown = self.system.run("nft", "list", "tables", required=False) if self.system.has("nft") else ""
+        return re.findall(r"^table (ip6?) (kube-proxy)$", shown, re.M)
+
     def routes(self):
         """Routes to pods of other nodes, as arguments of `ip`."""
         text = preflight.read(self.at("/run/flannel/subnet.env"))
@@ -326,6 +332,8 @@ def clear_kernel(host):
         run(f"{program}-restore", text=text)
     for name in host.sets():
         run("ipset", "destroy", name, required=False)
+    for family, name in host.tables():
+        run("nft", "delete", "table", family, name, required=False)
     if any(path.endswith("/kubepods.slice") for path in host.control_groups()):
         run("systemctl", "stop", "kubepods.slice", required=False)
     deadline = time.monotonic() + PATIENCE
@@ -367,6 +375,7 @@ def found(host, keep_volumes):
     lines += [f"route {destination}" for _version, destination in host.routes()]
     lines += [f"{count} rules and chains of {program}" for program, (_text, count) in host.rules().items()]
     lines += [f"IP set {name}" for name in host.sets()]
+    lines += [f"nftables table {family} {name}" for family, name in host.tables()]
     lines += [f"cgroup {host.named(path)}" for path in host.control_groups()]
     lines += [f"directory {path}" for path in host.directories(keep_volumes)]
     return lines + [f"file {path}" for path in host.unit_files() + host.programs()]

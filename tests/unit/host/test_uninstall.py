@@ -47,10 +47,11 @@ class System:
         self.root, self.commands, self.killed, self.restored = root, [], [], {}
         self.saved = {"iptables-nft-save": SAVED, "iptables-legacy-save": "", "ip6tables-nft-save": ""}
         self.sets, self.stubborn = "KUBE-SRC-A\nmine\n", set()
+        self.tables = "table ip kube-proxy\ntable ip6 kube-proxy\ntable inet filter\ntable ip nat\n"
         self.routes = [{"dst": "default"}, {"dst": "10.42.1.0/24"}, {"dst": "192.0.2.0/24"}, {"dst": "10.42.2.7"}]
 
     def has(self, program):
-        return program in self.saved or program == "ipset"
+        return program in self.saved or program in ("ipset", "nft")
 
     def run(self, *command, text="", required=True):
         self.commands.append(" ".join(command))
@@ -71,6 +72,10 @@ class System:
             return json.dumps(self.routes)
         elif command[:4] == ("ip", "-4", "route", "delete"):
             self.routes = [route for route in self.routes if route["dst"] != command[4]]
+        elif command == ("nft", "list", "tables"):
+            return self.tables
+        elif command[:3] == ("nft", "delete", "table"):
+            self.tables = self.tables.replace(f"table {command[3]} {command[4]}\n", "")
         elif command == ("ipset", "list", "-n"):
             return self.sets
         elif command[:2] == ("ipset", "destroy"):
@@ -166,6 +171,7 @@ def test_everything_goes_but_volumes_and_what_is_not_ours(host):
     assert links == ["veth1", "cni0", "flannel.1"]
     assert [route["dst"] for route in host.system.routes] == ["default", "192.0.2.0/24"]
     assert host.system.sets == "mine\n"
+    assert host.system.tables == "table inet filter\ntable ip nat\n"
     assert not os.path.exists(host.at("/sys/fs/cgroup/memory/kubepods"))
     assert (
         not os.path.exists(host.at("/usr/libexec/kubernetes"))
