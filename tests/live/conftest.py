@@ -36,6 +36,8 @@ def pytest_addoption(parser):
         help="leave out what is marked soak; take 4 times N of what is marked alike, and delete N further objects, all "
         "chosen at random (default: everything)",
     )
+    parser.addoption("--record", action="store_true", help="keep what becomes of faults: bench/faults.md, recorded/")
+    parser.addoption("--faults", metavar="REGEX", help="only those faults of the catalogue (default: all)")
     parser.addoption("--seed", type=int, default=1, help="of those choices (default: %(default)s)")
 
 

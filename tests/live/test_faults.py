@@ -12,6 +12,7 @@ import pathlib
 import random
 import re
 import shlex
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,19 +21,32 @@ import pytest
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import recording  # noqa: E402
+
 UTILS = "ansible_collections.cloudcartops.platform.plugins.module_utils"
 KUBECTL = "kubectl -n cloudcart"
 IN_TIME = 15  # seconds from when the API shows it
 HEALED = 150  # seconds; Prometheus looks every 15, and agents try again after a minute
 PLAY = "ansible-playbook cloudcartops.platform."
+PAGE = ROOT / "bench/faults.md"
+HEAD = """# Fault catalogue
+
+Written by `pytest tests/live/test_faults.py --record`. Each fault was made on a healthy platform of one machine. Times
+are from when the API showed it; a crash loop, for example, from its second restart. Then it was done what the finding
+said, and the platform was healthy again.
+
+| fault | rule | `k8s_diagnose_info` | `k8s_rollout` | what it says |
+| --- | --- | ---: | ---: | --- |"""
 
 
 @dataclass
 class Fault:
     """``how`` is done, and when ``seen`` holds on the machine, ``rule`` must name ``says``.
 
-    ``waited``: the Deployment whose rollout must fail of it as well. ``by_hand``: what somebody does who follows a fix
-    that no command can do for him. ``after``: what is put in order when it is mended.
+    ``waited``: the Deployment whose rollout must fail of it as well; ``fails``: by which rule, if not the same.
+    ``by_hand``: what somebody does who follows a fix that no command can do for him. ``after``: what is put in order
+    when it is mended.
     """
 
     title: str
@@ -41,6 +55,7 @@ class Fault:
     says: str
     seen: str = "true"
     waited: str = ""
+    fails: str = ""
     by_hand: str = ""
     after: str = ""
 
@@ -91,6 +106,55 @@ TOPICS = f"{KUBECTL} exec kafka-0 -- kafka-topics --bootstrap-server kafka:29092
 GROUPS = f"{KUBECTL} exec kafka-0 -- kafka-consumer-groups --bootstrap-server kafka:29092"
 DNS = "kubectl -n kube-system get endpointslices -l kubernetes.io/service-name=kube-dns -o yaml"
 QUOTA = f"{KUBECTL} create quota fault --hard=pods=1"
+LATE = {"progressDeadlineSeconds": 4, "template": {"spec": {"initContainers": [
+    {"name": "late", "image": "lab.cloudcart.local/busybox:1.35", "command": ["sleep", "infinity"]}]}}}  # fmt: skip
+GREEDY = {"command": ["tail", "-c", "200m", "/dev/zero"], "resources": {
+    "requests": {"memory": "32Mi"}, "limits": {"memory": "32Mi"}}}  # fmt: skip
+REFUSE = f"kubectl patch {HOOK} --type=json -p " + shlex.quote(
+    '[{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Fail"}]'
+)
+NO_CA = (
+    f"kubectl delete clusterrolebinding vault-agent-injector-binding && kubectl patch {HOOK} --type=json -p "
+) + shlex.quote('[{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]')
+NODE = "kubectl get nodes -o jsonpath='{.items[0].status.conditions[?(@.type==\"%s\")].status}' | grep -q %s"
+# Soft, with a long time until anything is evicted.
+PRESSURE = "kubelet-arg+: [eviction-soft=nodefs.available<99%, eviction-soft-grace-period=nodefs.available=1h]"
+SETTING = "/etc/rancher/k3s/config.yaml.d/fault.yaml"
+FULL = """
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: fault}
+spec:
+  capacity: {storage: 1Mi}
+  accessModes: [ReadWriteOnce]
+  storageClassName: ""
+  claimRef: {name: fault, namespace: cloudcart}
+  local: {path: /srv/fault}
+  nodeAffinity:
+    required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: Exists}]}]}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: fault, namespace: cloudcart}
+spec: {accessModes: [ReadWriteOnce], storageClassName: "", resources: {requests: {storage: 1Mi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: fault, namespace: cloudcart}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+    - name: main
+      image: lab.cloudcart.local/busybox:1.35
+      command: [sleep, infinity]
+      volumeMounts: [{name: data, mountPath: /data}]
+  volumes: [{name: data, persistentVolumeClaim: {claimName: fault}}]
+"""
+USED = (
+    "kubectl get --raw /api/v1/nodes/$(kubectl get nodes -o jsonpath='{.items[0].metadata.name}')/proxy/stats/summary"
+    " | python3 -c \"import json, sys; sys.exit(not any(v['usedBytes'] %s for p in json.load(sys.stdin)['pods']"
+    " for v in p.get('volume', []) if v.get('pvcRef', {}).get('name') == 'fault'))\""
+)
 WITHOUT = [
     {"op": "remove", "path": f"/spec/template/metadata/annotations/vault.hashicorp.com~1agent-inject-{part}-kafka"}
     for part in ("secret", "template")
@@ -107,6 +171,12 @@ FAULTS = [
           after=f"{KUBECTL} delete configmap fault"),
     Fault("a program that ends", change("frontend", {"command": ["/bin/sh", "-c", "echo FATAL no such table; exit 3"]}),
           "crash", "ends again and again .exit code 3", LOOPS, "frontend"),
+    Fault("too little memory", change("frontend", GREEDY),
+          "memory", "OOMKilled", LOOPS, "frontend"),
+    Fault("a rollout that is late", f"{KUBECTL} patch deployment frontend -p {shlex.quote(json.dumps({'spec': LATE}))}",
+          "deadline", "made no progress within its progressDeadlineSeconds",
+          f"{KUBECTL} get deployment frontend -o yaml | grep -q ProgressDeadlineExceeded", "frontend",
+          after=f"{KUBECTL} patch deployment frontend -p '{{\"spec\": {{\"progressDeadlineSeconds\": 600}}}}'"),
     Fault("a command that does not exist", change("frontend", {"command": ["/no/such/program"]}),
           "command", "/no/such/program", waits("frontend", "'CrashLoopBackOff\\|RunContainerError'"), "frontend"),
     Fault("a Secret that does not exist",
@@ -128,11 +198,26 @@ FAULTS = [
     Fault("a volume claim that does not exist",
           change("redis", volumes=[{"name": "data", "persistentVolumeClaim": {"claimName": "no-such"}}]),
           "volume", "PersistentVolumeClaim cloudcart/no-such does not exist", event("FailedScheduling", "no-such")),
+    Fault("a full volume", "mkdir -p /srv/fault && mount -t tmpfs -o size=1m none /srv/fault && "
+          f"head -c 1020k /dev/zero >/srv/fault/file && printf '%s' {shlex.quote(FULL)} | kubectl apply -f -",
+          "full", "PersistentVolumeClaim cloudcart/fault is full", USED % "> 1000000",
+          by_hand="rm /srv/fault/file && timeout 120 sh -c " + shlex.quote(f"until {USED % '< 1000'}; do :; done"),
+          after=f"{KUBECTL} delete pod/fault pvc/fault pv/fault && umount /srv/fault"),
+    Fault("a disk that is nearly full", f"mkdir -p $(dirname {SETTING}) && echo '{PRESSURE}' >{SETTING} && "
+          "systemctl restart k3s", "pressure", "has DiskPressure", NODE % ("DiskPressure", "True"),
+          by_hand=f"rm {SETTING} && systemctl restart k3s"),
+    # A kubelet that hangs; it has to go on before K3s can end it.
+    Fault("a node that is not ready", "pkill -STOP -x kubelet", "node", "is not ready", NODE % ("Ready", "Unknown"),
+          by_hand="pkill -CONT -x kubelet && systemctl restart k3s"),
     # the injector
     Fault("no injector", f"kubectl delete {HOOK} && {anew('order-service', 'user-service', 'product-service')}",
           "injector", "There is no MutatingWebhookConfiguration", MISSED),
     Fault("no pod of the injector", f"{KUBECTL} delete deployment vault-agent-injector", "injector",
           "No pod of the injector is ready", f"! {KUBECTL} get pods -o name | grep -q injector"),
+    Fault("a webhook that must answer, and does not", f"{REFUSE} && {KUBECTL} scale deployment vault-agent-injector "
+          f"--replicas=0 && {anew('order-service')}", "injector", "No pod of the injector is ready",
+          event("FailedCreate", "failed calling webhook"), "order-service", "webhook"),
+    Fault("an injector that may not write its CA", NO_CA, "injector", "caBundle is empty"),
     Fault("a file that no annotation asks for",
           f"{KUBECTL} patch deployment user-service --type=json -p {shlex.quote(json.dumps(WITHOUT))}", "secret-file",
           "a file that Vault's injector should write is missing", waits("user-service", "CrashLoop"), "user-service"),
@@ -141,13 +226,13 @@ FAULTS = [
           f"{KUBECTL} rollout status deployment/user-service"),
     # Vault
     Fault("no role in Vault", f"VAULT delete auth/kubernetes/role/order-service; {anew('order-service')}",
-          "login", "There is no such role", ASKING % "order-service", "order-service"),
+          "login", "There is no such role", ASKING % "order-service", "order-service", "vault"),
     Fault("no policy in Vault", f"VAULT policy delete database-policy; {anew('order-service')}",
-          "login", "may not read cloudcart/data/database", ASKING % "order-service", "order-service"),
+          "login", "may not read cloudcart/data/database", ASKING % "order-service", "order-service", "vault"),
     Fault("no secret in Vault", f"VAULT kv metadata delete -mount=cloudcart database; {anew('order-service')}",
-          "login", "there is nothing", ASKING % "order-service", "order-service"),
+          "login", "there is nothing", ASKING % "order-service", "order-service", "vault"),
     Fault("no way to log in", f"VAULT auth disable kubernetes; {anew('order-service', 'user-service')}",
-          "login", "There is no auth method at auth/kubernetes", ASKING % "order-service", "order-service"),
+          "login", "There is no auth method at auth/kubernetes", ASKING % "order-service", "order-service", "vault"),
     Fault("a sealed Vault", "VAULT operator seal", "vault", "Vault in the pod vault-0 is sealed",
           f"{KUBECTL} wait --for=condition=Ready=false pod/vault-0 --timeout=60s"),
     Fault("no Vault", f"{KUBECTL} scale statefulset vault --replicas=0", "vault", "no pod behind the Service",
@@ -176,7 +261,9 @@ FAULTS = [
 
 
 def some(cases: list, pytestconfig) -> list:
-    """All of them, or with --sample one by chance."""
+    """All of them, those that --faults names, or with --sample one by chance."""
+    if names := pytestconfig.getoption("faults"):
+        return [case for case in cases if re.search(names, case.title)]
     if pytestconfig.getoption("sample") is None:
         return cases
     return [random.Random(pytestconfig.getoption("seed")).choice(cases)]
@@ -233,8 +320,10 @@ def named(diagnose, fault: Fault) -> dict:
 
 def test_faults_are_named_and_mended(platform, diagnose, rollout, subtests, pytestconfig):
     healthy(diagnose)
-    results = []
+    record = pytestconfig.getoption("record")
+    recorder = recording.Recorder(platform.kubeconfig, "cloudcart")
     for fault in some(FAULTS, pytestconfig):
+        print(time.strftime("%T"), fault.title, flush=True)
         with subtests.test(fault.title):
             found = {"command": ""}
             try:
@@ -248,42 +337,38 @@ def test_faults_are_named_and_mended(platform, diagnose, rollout, subtests, pyte
                     trouble, ended = waiting.result() if waiting else (None, 0)
                 waited = max(ended - started, 0)
                 if fault.waited:
-                    assert trouble and trouble["rule"] in (fault.rule, "vault"), trouble
+                    assert trouble and trouble["rule"] == (fault.fails or fault.rule), trouble
                     assert waited < IN_TIME, f"the rollout failed after {waited:.1f} s"
-                results.append((fault.title, found, seconds, trouble, waited))
+                rules = [trouble["rule"]] if trouble else [f["rule"] for f in (found, *found["consequences"])]
+                sick = next(filter(None, map(recorder.sick, rules if record else [])), None)
                 do(platform, fault.by_hand or found["command"])
                 for follower in [] if fault.by_hand else found["consequences"]:
                     if "delete pod" in follower["command"]:
                         do(platform, follower["command"])
                 do(platform, fault.after)
                 healthy(diagnose)
-            except BaseException:
+                if record:
+                    keep(fault.title, found, seconds, trouble, waited)
+                if sick:
+                    recorder.write(fault.title, sick)
+            except BaseException as e:
+                print(f"  {type(e).__name__}: {e}"[:3000], flush=True)
                 with contextlib.suppress(AssertionError):
                     do(platform, fault.by_hand or found["command"])
                     do(platform, fault.after)
                 platform.complete()
                 raise
-    if pytestconfig.getoption("sample") is None and len(results) == len(FAULTS):
-        report(results)
 
 
-def report(results: list) -> None:
-    """Write the table of the documentation."""
-    lines = [
-        "# Fault catalogue",
-        "",
-        "Written by `tests/live/test_faults.py`. Each fault was made on a healthy platform of one machine. Times are",
-        "from when the API showed it; a crash loop, for example, from its second restart. Then it was done what the",
-        "finding said, and the platform was healthy again.",
-        "",
-        "| fault | rule | `k8s_diagnose_info` | `k8s_rollout` | what it says |",
-        "| --- | --- | ---: | ---: | --- |",
-    ]
-    for title, found, seconds, trouble, waited in results:
-        says = " ".join(found["cause"].replace("|", "/").split())
-        says = says if len(says) < 160 else says[:160].rpartition(" ")[0] + " …"
-        rolled = (
-            f"{waited:.1f} s" + ("" if trouble["rule"] == found["rule"] else f" ({trouble['rule']})") if trouble else ""
-        )
-        lines.append(f"| {title} | `{found['rule']}` | {seconds:.1f} s | {rolled} | {says} |")
-    (ROOT / "bench/faults.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+def keep(title: str, found: dict, seconds: float, trouble: dict | None, waited: float) -> None:
+    """Put a row into the table of the documentation, in place of the one of before."""
+    says = " ".join(found["cause"].replace("|", "/").split())
+    says = says if len(says) < 160 else says[:160].rpartition(" ")[0] + " …"
+    rolled = ""
+    if trouble:
+        rolled = f"{waited:.1f} s" + ("" if trouble["rule"] == found["rule"] else f" ({trouble['rule']})")
+    known = PAGE.read_text(encoding="utf-8").splitlines() if PAGE.exists() else []
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in known}
+    rows[title] = f"| {title} | `{found['rule']}` | {seconds:.1f} s | {rolled} | {says} |"
+    lines = [rows[fault.title] for fault in FAULTS if fault.title in rows]
+    PAGE.write_text("\n".join([HEAD, *lines]) + "\n", encoding="utf-8")
