@@ -215,7 +215,8 @@ FAULTS = [
     Fault("no pod of the injector", f"{KUBECTL} delete deployment vault-agent-injector", "injector",
           "No pod of the injector is ready", f"! {KUBECTL} get pods -o name | grep -q injector"),
     Fault("a webhook that must answer, and does not", f"{REFUSE} && {KUBECTL} scale deployment vault-agent-injector "
-          f"--replicas=0 && {anew('order-service')}", "injector", "No pod of the injector is ready",
+          f"--replicas=0 && {KUBECTL} wait --for=delete pod -l component=webhook --timeout=60s"
+          f" && {anew('order-service')}", "injector", "No pod of the injector is ready",
           event("FailedCreate", "failed calling webhook"), "order-service", "webhook"),
     Fault("an injector that may not write its CA", NO_CA, "injector", "caBundle is empty"),
     Fault("a file that no annotation asks for",
