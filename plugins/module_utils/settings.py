@@ -248,6 +248,7 @@ RULES = (
     (".*_bundle", _text(r"|[/~].*", "empty, or the absolute path of a bundle")),
     (".*_data_dir", _text(r"/[^\s/].*", "an absolute path on the machines, as in /var/lib/rancher/k3s")),
     (".*_(directory|keys_file|reviewer_file)", FILE),
+    ("verify_report_file", _text(r"|[/~].*", "empty, or an absolute path, as in /srv/file")),
     ("verify_diagnosis_file", _text(r"|[/~].*", "empty, or an absolute path, as in /srv/file")),
     ("ingress_tls_(certificate|key)|verify_ca_cert", _text(r"|\S.*", "empty, or the path of a file in PEM format")),
     ("helm_binary", _text(r"|\S+", "empty, or the path or the name of a program")),
