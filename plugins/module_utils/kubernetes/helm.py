@@ -17,10 +17,12 @@ import subprocess
 import tarfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ansible_collections.cloudcartops.platform.plugins.module_utils._errors import PlatformError, require
+from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.apply import THREADS, comparable
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.client import (
     Client,
     UnknownKind,
@@ -195,7 +197,7 @@ def differences(client: Client, latest: Revision | None, chart: Chart | None, pa
         reasons.append(f"the chart {chart} has other contents than the one installed")
     if params["values"] != latest.values:
         reasons.append("the values differ")
-    return reasons + [f"{gone} is gone" for gone in _missing(client, latest, params["namespace"])]
+    return reasons + _drift(client, latest, params["namespace"])
 
 
 def _objects(revision: Revision) -> Iterator[dict]:
@@ -205,18 +207,36 @@ def _objects(revision: Revision) -> Iterator[dict]:
         yield from obj.get("items", [obj]) if obj else []
 
 
-def _missing(client: Client, revision: Revision, namespace: str) -> Iterator[str]:
-    """The objects of a revision's manifest that the cluster lacks."""
-    for item in _objects(revision):
-        kind, name = item["kind"], item["metadata"]["name"]
-        where = item["metadata"].get("namespace", namespace)
-        try:
-            namespaced = client.resource(item["apiVersion"], kind).namespaced
-            lacks = client.get(kind, name, where, item["apiVersion"]) is None
-        except UnknownKind:
-            namespaced, lacks = True, True
-        if lacks:
-            yield ref(kind, name, where if namespaced else None)
+def _drift(client: Client, revision: Revision, namespace: str) -> list[str]:
+    """The objects of a revision's manifest that the cluster lacks, or has with other values than those it sets."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(lambda item: _changed(client, item, namespace), _objects(revision))
+        return [change for change in found if change]
+
+
+def _changed(client: Client, item: dict, namespace: str) -> str:
+    kind, meta = item["kind"], item["metadata"]
+    where = meta.get("namespace", namespace)
+    try:
+        namespaced = client.resource(item["apiVersion"], kind).namespaced
+        live = client.get(kind, meta["name"], where, item["apiVersion"])
+    except UnknownKind:
+        namespaced, live = True, None
+    what = ref(kind, meta["name"], where if namespaced else None)
+    if live is None:
+        return f"{what} is gone"
+    wanted = _set_values(item)
+    wanted["metadata"] |= {"namespace": where} if namespaced else {}
+    # The API knows what values mean the same.
+    if comparable(live) != comparable(client.patch_apply(wanted, dry_run=True)):
+        return f"{what} was changed"
+    return ""
+
+
+def _set_values(item: dict) -> dict:
+    """An object without empty values: charts leave open what others are to fill in, as the caBundle of a webhook."""
+    found = {key: _set_values(value) if isinstance(value, dict) else value for key, value in item.items()}
+    return {key: value for key, value in found.items() if value not in (None, "", {}, [])}
 
 
 def _void_pods(client: Client, known: list[Revision], namespace: str) -> Iterator[tuple[str, str]]:

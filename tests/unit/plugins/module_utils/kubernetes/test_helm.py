@@ -21,6 +21,7 @@ from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.h
 
 SECRETS = "/api/v1/namespaces/shop/secrets/"
 ACCOUNT = "/api/v1/namespaces/shop/serviceaccounts/injector"
+WEBHOOK = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/injector-cfg"
 FILES = {
     "Chart.yaml": "name: vault\nversion: 0.34.1\n",
     "values.yaml": "replicas: 1\n",
@@ -32,7 +33,8 @@ MANIFEST = """---
 # Source: vault/templates/a.yaml
 apiVersion: v1
 kind: ServiceAccount
-metadata: {name: injector}
+metadata: {name: injector, annotations: {left-open: ""}}
+automountServiceAccountToken: true
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: MutatingWebhookConfiguration
@@ -137,8 +139,11 @@ def release(kubeconfig, chart, program):
 def live(api):
     """The cluster with the objects of the manifest, and these revisions."""
     api.namespace("shop")
-    api.put(ACCOUNT, {"metadata": {"creationTimestamp": "2026-01-02T10:00:00Z"}})
-    api.put("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/injector-cfg", {})
+    meta = {"creationTimestamp": "2026-01-02T10:00:00Z", "annotations": {"left-open": "filled in"}}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "automountServiceAccountToken": True, "metadata": meta}
+    api.put(ACCOUNT, account)
+    webhook = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration"}
+    api.put(WEBHOOK, webhook)
 
     def put(*revisions):
         for secret in revisions:
@@ -205,11 +210,8 @@ def test_differences(live, release, program, existing, reason):
 @pytest.mark.parametrize(
     ("path", "gone"),
     [
-        ("/api/v1/namespaces/shop/serviceaccounts/injector", "ServiceAccount shop/injector is gone"),
-        (
-            "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/injector-cfg",
-            "MutatingWebhookConfiguration injector-cfg is gone",
-        ),
+        (ACCOUNT, "ServiceAccount shop/injector is gone"),
+        (WEBHOOK, "MutatingWebhookConfiguration injector-cfg is gone"),
     ],
 )
 def test_a_deleted_object_is_brought_back(api, live, release, program, path, gone):
@@ -217,6 +219,22 @@ def test_a_deleted_object_is_brought_back(api, live, release, program, path, gon
     del api.objects[path]
     program.will(upgrade=[revision(2)])
     assert release()["reasons"] == [gone] and len(program.calls) == 1
+
+
+def test_a_changed_object_is_corrected(api, live, release, program):
+    live(revision(1))
+    api.objects[ACCOUNT]["automountServiceAccountToken"] = False
+    program.will(upgrade=[revision(2)])
+    planned = release(check=True)
+    assert planned["reasons"] == ["ServiceAccount shop/injector was changed"] and program.calls == []
+    assert release()["reasons"] == planned["reasons"] and len(program.calls) == 1
+    assert all(sent.endswith(" dry") for sent in api.sent("PATCH")), "helm alone changes what is helm's"
+
+
+def test_what_the_chart_does_not_set_may_have_any_value(api, live, release, program):
+    live(revision(1))
+    api.objects[ACCOUNT]["imagePullSecrets"] = [{"name": "mine"}]
+    assert release()["changed"] is False and program.calls == []
 
 
 def test_objects_of_lists_and_of_unknown_kinds(live, release):
