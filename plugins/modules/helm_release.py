@@ -12,8 +12,9 @@ short_description: Install a Helm chart, keep its release as wanted, or uninstal
 version_added: "0.1.0"
 description:
   - Runs helm only when the release is not as wanted, that is, when the chart, its contents or the values differ, when
-    the last attempt failed, when any object of the release is gone from the cluster, or when somebody has changed there what
-    the chart sets. What it sets to nothing may have any value, as the V(caBundle) of a webhook that its server fills in.
+    the last attempt failed, when any object of the release is gone from the cluster, or when somebody has changed
+    there what the chart sets. What it sets to nothing may have any value, as the caBundle of a webhook that its server
+    fills in.
   - A release that a killed run has left pending, which helm refuses to touch, is freed first. It goes back to the
     revision that is deployed, or, when there is none, the record of the attempt is removed. A helm that still runs is
     waited for.
