@@ -84,7 +84,8 @@ BREAKS = [
     (
         "a target is down",
         f"{KUBECTL} patch service notification-worker --type=json -p "
-        """'[{"op": "replace", "path": "/spec/ports/0/targetPort", "value": 1}]'""",
+        """'[{"op": "replace", "path": "/spec/ports/0/targetPort", "value": 1}]'"""
+        f" && {KUBECTL} delete pod -l app=notification-worker",  # Prometheus would go on over its open connection
         ["Prometheus"],
         "",
     ),

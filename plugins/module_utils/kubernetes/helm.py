@@ -225,18 +225,30 @@ def _changed(client: Client, item: dict, namespace: str) -> str:
     what = ref(kind, meta["name"], where if namespaced else None)
     if live is None:
         return f"{what} is gone"
-    wanted = _set_values(item)
-    wanted["metadata"] |= {"namespace": where} if namespaced else {}
-    # The API knows what values mean the same.
-    if comparable(live) != comparable(client.patch_apply(wanted, dry_run=True)):
+    known = comparable(live)
+    wanted = _overlaid(known, item)
+    # The API knows which values mean the same.
+    if wanted != known and comparable(client.patch_apply(wanted, dry_run=True)) != known:
         return f"{what} was changed"
     return ""
 
 
-def _set_values(item: dict) -> dict:
-    """An object without empty values: charts leave open what others are to fill in, as the caBundle of a webhook."""
-    found = {key: _set_values(value) if isinstance(value, dict) else value for key, value in item.items()}
-    return {key: value for key, value in found.items() if value not in (None, "", {}, [])}
+def _overlaid(known, wanted):
+    """What is known, with the values that are wanted. What is set to nothing is left open for others to fill in.
+
+    Items of a list that have names are told apart by them, and those of others stay.
+    """
+    if isinstance(wanted, dict) and isinstance(known, dict):
+        return known | {k: _overlaid(known.get(k), v) for k, v in wanted.items() if v not in (None, "", {}, [])}
+    if isinstance(wanted, list) and isinstance(known, list) and all(map(_is_named, [*wanted, *known])):
+        ours = {item["name"]: item for item in wanted}
+        there = [_overlaid(item, ours.pop(item["name"], {})) for item in known]
+        return there + list(ours.values())
+    return wanted
+
+
+def _is_named(item) -> bool:
+    return isinstance(item, dict) and "name" in item
 
 
 def _void_pods(client: Client, known: list[Revision], namespace: str) -> Iterator[tuple[str, str]]:

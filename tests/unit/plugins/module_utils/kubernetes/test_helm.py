@@ -237,6 +237,41 @@ def test_what_the_chart_does_not_set_may_have_any_value(api, live, release, prog
     assert release()["changed"] is False and program.calls == []
 
 
+HOOK = {"name": "a", "failurePolicy": "Fail", "clientConfig": {"service": {"name": "s"}, "caBundle": ""}}
+STORED = {**HOOK, "matchPolicy": "Exact", "clientConfig": {"service": {"name": "s", "port": 443}, "caBundle": "filled"}}
+
+
+@pytest.mark.parametrize(
+    ("stored", "changed"),
+    [
+        ([STORED], False),
+        ([{"name": "of somebody else"}, STORED], False),
+        ([{**STORED, "failurePolicy": "Ignore"}], True),
+        ([{"name": "of somebody else"}], True),
+        ([], True),
+    ],
+)
+def test_lists_are_compared_by_names(api, live, release, program, stored, changed):
+    meta = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration"}
+    item = {**meta, "metadata": {"name": "injector-cfg"}, "webhooks": [HOOK]}
+    live(revision(1, manifest=json.dumps(item)))
+    api.objects[WEBHOOK]["webhooks"] = stored
+    assert release(check=True)["changed"] is changed
+
+
+def test_the_api_tells_which_values_mean_the_same(api, live, release, program):
+    item = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "injector"}, "cpu": "1000m"}
+    live(revision(1, manifest=json.dumps(item)))
+    api.objects[ACCOUNT]["cpu"] = "1"
+    answer = api.answer
+
+    def normalised(method, path, query, body):
+        return answer(method, path, query, {**body, "cpu": "1"} if method == "PATCH" else body)
+
+    api.answer = normalised
+    assert release(check=True)["changed"] is False and api.sent("PATCH") == [f"PATCH {ACCOUNT} dry"]
+
+
 def test_objects_of_lists_and_of_unknown_kinds(live, release):
     manifest = (
         "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: Secret, metadata: {name: s, namespace: else}}]\n"
