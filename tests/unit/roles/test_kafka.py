@@ -125,8 +125,8 @@ def test_the_probe_of_kafka_wants_an_answer(pods, answers, healthy):
 
     def serve(server):
         connection, _address = server.accept()
-        with connection:
-            asked.append(connection.recv(100))
+        with connection, connection.makefile("rb") as stream:
+            asked.append(stream.read(14))
             if answers:
                 connection.sendall(struct.pack(">iih", 6, 1, 0))
 
