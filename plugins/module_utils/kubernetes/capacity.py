@@ -244,11 +244,16 @@ def read_nodes(client: Client, workloads: list[dict], namespace: str) -> list[No
     return [nodes[name] for name in sorted(nodes)]
 
 
+# They follow the node's condition, and stay for a moment when it has become ready.
+_OF_READINESS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+
+
 def _node(node: dict) -> Node:
     spec, status = node.get("spec", {}), node.get("status", {})
     ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or [])
     trouble = "is not Ready" if not ready else "takes no new pods (it is cordoned)" if spec.get("unschedulable") else ""
-    labels, taints = node["metadata"].get("labels", {}), spec.get("taints") or []
+    labels = node["metadata"].get("labels", {})
+    taints = [t for t in spec.get("taints") or [] if not (ready and t["key"] in _OF_READINESS)]
     return Node(node["metadata"]["name"], labels, taints, trouble, Amount.of(status.get("allocatable")))
 
 

@@ -218,6 +218,13 @@ def test_nodes_that_refuse(node, check, of_the_node, of_the_pod, reason):
     assert lack["nodes"] == {"a": reason}
 
 
+def test_a_taint_that_a_node_keeps_for_a_moment_when_it_has_become_ready(node, check):
+    node("a", taints=[{"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}])
+    assert check(workload())["fits"]
+    node("a", ready="False", taints=[{"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}])
+    assert check(workload())["lacking"][0]["nodes"] == {"a": "is not Ready"}
+
+
 @pytest.mark.parametrize(
     "toleration", [{"operator": "Exists"}, {"key": "k", "operator": "Exists"}, {"key": "k", "value": "v"}]
 )
