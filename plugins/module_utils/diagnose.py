@@ -113,7 +113,10 @@ class Diagnosis:
         self.parts = health.Health(client, {**params, "timeout": 0}, 0)
         sent = time.time()
         self.server_ahead = _ahead(client.call("GET", "/version", doing="tell the time"), sent)
-        self.pods = [p for p in self.objects["Pod"] if "deletionTimestamp" not in p["metadata"]]
+        self.pods = [p for p in self.objects["Pod"] if "deletionTimestamp" not in p["metadata"] and not _evicted(p)]
+        self.looks.silent = {
+            n["metadata"]["name"] for n in self.nodes if _condition(n, "Ready").get("status") != "True"
+        }
 
     def findings(self) -> list[Finding]:
         """All that is wrong, in any order."""
@@ -342,6 +345,7 @@ class Diagnosis:
         """Files of the injector with a placeholder in them."""
         pods = [p for p in self.pods if (p["metadata"].get("annotations") or {}).get(diagnosis.INJECTED) == "injected"]
         running = [p for p in pods if p.get("status", {}).get("phase") == "Running"]
+        running = [p for p in running if p["spec"].get("nodeName") not in self.looks.silent]
         with ThreadPoolExecutor(8) as pool:
             for pod, output in zip(running, pool.map(self._bad_files, running)):
                 for line in output.splitlines():
@@ -623,6 +627,12 @@ def _secret_paths(pod: dict) -> list[str]:
 
 def _condition(obj: dict, kind: str) -> dict:
     return next((c for c in obj.get("status", {}).get("conditions") or [] if c["type"] == kind), {})
+
+
+def _evicted(pod: dict) -> bool:
+    """Whether a pod is the record of one that its node has put out, in whose place there is another."""
+    ended = pod.get("status", {}).get("phase") == "Failed"
+    return ended and pod["spec"].get("restartPolicy", "Always") == "Always"
 
 
 def _ready_for(pod: dict, now: float) -> float:

@@ -24,6 +24,7 @@ class Looks:
 
     def __init__(self, client: Client) -> None:
         self.client, self.again_in = client, inf
+        self.silent: set[str] = set()  # nodes whose kubelet would not answer
         self._kept: dict[tuple, tuple[float, object]] = {}
         self._logs: dict[tuple, str] = {}  # of runs that are over
 
@@ -45,6 +46,8 @@ class Looks:
         Of its previous run, or of the present one when the kubelet has that no more.
         """
         meta = pod["metadata"]
+        if pod["spec"].get("nodeName") in self.silent:
+            return ""
         try:
             text = self.client.logs(meta["namespace"], meta["name"], container, **options)
             if options.get("previous") and (not text or text.startswith(NO_LOG)):

@@ -164,6 +164,26 @@ def test_a_node_takes_its_pods_with_it(shop, ask):
     assert [c["rule"] for c in found["consequences"]] == ["image"]
 
 
+def test_a_kubelet_that_does_not_answer_is_not_asked(shop, ask):
+    conditions = [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "message": "stopped posting"}]
+    shop.api.put("/api/v1/nodes/vm-1", {"spec": {}, "status": {"conditions": conditions}})
+    shop.pod("web-1", state={"terminated": {"exitCode": 1}})
+    shop.pod("web-2", notes=INJECTED)
+    shop.files = "no-value config"
+    (found,) = ask()
+    assert found["rule"] == "node" and found["consequences"] == []
+    assert [path for _m, path, *_rest in shop.api.requests if path.endswith(("/log", "/stats/summary"))] == []
+
+
+def test_records_of_evicted_pods_are_no_trouble(shop, ask):
+    ended = {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}}
+    shop.pod(state=ended, phase="Failed", reason="Evicted")
+    shop.api.logs["web-1", "web", ""] = "exec /app: exec format error"
+    assert ask() == []
+    shop.pod(state=ended)
+    assert [f["rule"] for f in ask()] == ["platform"]
+
+
 def test_disk_pressure(shop, ask):
     pressure = {"type": "DiskPressure", "status": "True", "message": "kubelet has disk pressure"}
     shop.api.put("/api/v1/nodes/vm-1", {"spec": {}, "status": {"conditions": [*READY, pressure]}})
