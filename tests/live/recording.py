@@ -17,10 +17,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "tests/unit/plugins/module_utils/kubernetes/recorded"
 UTILS = "ansible_collections.cloudcartops.platform.plugins.module_utils."
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
+VALUES = ("data", "stringData", "binaryData")
+# What decides by objects of the API alone, by the rules that it finds.
+PARTS = {"node": "node_state", "pressure": "node_state", "cordoned": "node_state", "dns": "dns", "route": "routes",
+         "injector": "injector"}  # fmt: skip
 KEPT = {
     "metadata": ("name", "namespace", "uid", "generation", "creationTimestamp", "deletionTimestamp", "labels"),
     "spec": ("nodeName", "containers", "initContainers", "volumes", "replicas", "selector", "parallelism",
-             "completions", "unschedulable", "taints", "storageClassName"),
+             "completions", "unschedulable", "taints", "storageClassName", "rules", "ports"),
     "container": ("name", "image", "resources", "command", "restartPolicy"),
     "event": ("reason", "message", "type", "involvedObject", "series", "firstTimestamp", "lastTimestamp", "eventTime"),
 }  # fmt: skip
@@ -34,7 +38,8 @@ def trimmed(obj: dict) -> dict:
     """What rules read of an object. No environment and no template: they may say more than a fixture should."""
     meta, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
     notes = {key: value for key, value in (meta.get("annotations") or {}).items() if "/agent-inject" in key}
-    found = {"metadata": some(meta, KEPT["metadata"]) | {"annotations": some(notes, [k for k in notes if
+    others = {key: value for key, value in obj.items() if key not in ("metadata", "spec", "status", *VALUES)}
+    found = others | {"metadata": some(meta, KEPT["metadata"]) | {"annotations": some(notes, [k for k in notes if
              "template" not in k])}, "spec": some(spec, KEPT["spec"])}  # fmt: skip
     for containers in {"containers", "initContainers"} & found["spec"].keys():
         found["spec"][containers] = [some(item, KEPT["container"]) for item in spec[containers]]
@@ -46,6 +51,17 @@ def trimmed(obj: dict) -> dict:
             for key in ("volumeMounts", "resources", "allocatedResources", "user"):
                 item.pop(key, None)
     return found
+
+
+def needed(answer: list) -> list:
+    """An answer, as far as those parts read it."""
+    method, arguments, found = answer
+    if method == "list" and arguments[0] == "Pod":
+        found = [{"metadata": some(pod["metadata"], ("name", "namespace")), "spec": {}, "status": some(
+            pod["status"], ("conditions",))} for pod in found]  # fmt: skip
+    elif method == "list" and arguments[0] not in ("Node", "EndpointSlice", "Ingress", "Service"):
+        found = []
+    return [method, arguments, found]
 
 
 class Keeper:
@@ -68,6 +84,12 @@ class Keeper:
 
     def list(self, *arguments, **options):
         return self._kept("list", arguments, options)
+
+    def create(self, obj: dict, **options):
+        return self._kept("create", (), {"obj": obj, **options})
+
+    def call(self, *arguments, **options):
+        return self.client.call(*arguments, **options)
 
     def logs(self, namespace: str, name: str, container: str, **options):
         scrub = importlib.import_module(UTILS + "_scrub").scrub
@@ -125,8 +147,28 @@ class Recorder:
                 return kept
         raise AssertionError(f"nothing has come in the place of {meta['name']}")
 
-    def write(self, title: str, sick: dict) -> None:
+    def part(self, rule: str) -> tuple[dict, list]:
+        """What a part of the diagnosis asked for, and what it found."""
+        diagnose = importlib.import_module(UTILS + "diagnose")
+        keeper = Keeper(self.client)
+        diagnosis = diagnose.Diagnosis(keeper, {"namespace": self.namespace, "services": {}, "topics": [], "jobs": []})
+        found = list(getattr(diagnosis, PARTS[rule])())
+        return {"part": PARTS[rule], "answers": list(map(needed, keeper.answers))}, found
+
+    def sick_part(self, rule: str) -> dict | None:
+        if rule not in PARTS:
+            return None
+        kept, found = self.part(rule)
+        return kept | {"rule": rule, "cause": next(f.cause for f in found if f.rule == rule)}
+
+    def well_part(self, sick: dict) -> dict:
+        kept, found = self.part(sick["rule"])
+        assert not found, found
+        return kept
+
+    def write(self, title: str, *pairs: tuple[dict, dict]) -> None:
         FOLDER.mkdir(exist_ok=True)
-        text = json.dumps({"fault": title, "sick": sick, "well": self.well(sick)}, indent=1)
-        path = FOLDER / f"{re.sub('[^a-z]+', '-', title.lower()).strip('-')}.json"
-        path.write_text(text + "\n", encoding="utf-8")
+        for sick, well in pairs:
+            name = re.sub("[^a-z]+", "-", title.lower()).strip("-") + ("-part" if "part" in sick else "")
+            text = json.dumps({"fault": title, "sick": sick, "well": well}, indent=1)
+            (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import json
 import pathlib
+import types
 from math import inf
 
 import pytest
+from ansible_collections.cloudcartops.platform.plugins.module_utils.diagnose import Diagnosis
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes import diagnosis
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.looks import Looks
 
-FILES = sorted(pathlib.Path(__file__).with_name("recorded").glob("*.json"))
+FOLDER = pathlib.Path(__file__).with_name("recorded")
+PARTS = sorted(FOLDER.glob("*-part.json"))
+FILES = sorted({*FOLDER.glob("*.json")} - {*PARTS})
 RULES = {
     "command", "config", "crash", "deadline", "image", "memory", "mount", "platform", "probe", "quota", "secret-file",
     "unschedulable", "vault", "volume", "webhook", "not-injected",
@@ -37,6 +41,13 @@ class Replay:
 
     def list(self, *arguments, **_selectors):
         return self.answers[("list", *arguments)]
+
+    def create(self, _obj, **_options):
+        return self.answers[("create",)]
+
+    def call(self, _method, path, **_options):
+        assert path == "/version"
+        return types.SimpleNamespace(headers={})
 
     def logs(self, namespace, name, container, previous=False, **_options):
         return self.answers["logs", namespace, name, container, "previous" if previous else ""]
@@ -70,6 +81,26 @@ def test_a_wait_ends_early(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_nothing_is_named_when_it_is_well_again(path):
     assert troubles(load(path)["well"], 0) == []
+
+
+def findings(recorded: dict) -> list[tuple[str, str]]:
+    """What a part of the diagnosis finds."""
+    params = {"namespace": "cloudcart", "services": {}, "topics": [], "jobs": []}
+    found = getattr(Diagnosis(Replay(recorded["answers"]), params), recorded["part"])()
+    return [(f.rule, f.cause) for f in found]
+
+
+@pytest.mark.parametrize("path", PARTS, ids=lambda path: path.stem)
+def test_what_a_part_of_the_diagnosis_found(path):
+    recorded = load(path)
+    assert (recorded["sick"]["rule"], recorded["sick"]["cause"]) in findings(recorded["sick"])
+    assert findings(recorded["well"] | {"part": recorded["sick"]["part"]}) == []
+
+
+def test_every_rule_of_the_diagnosis_about_objects_has_a_recording():
+    assert {load(path)["sick"]["rule"] for path in PARTS} == {
+        "node", "pressure", "cordoned", "dns", "route", "injector",
+    }  # fmt: skip
 
 
 def test_every_rule_about_pods_and_workloads_has_a_recording():
