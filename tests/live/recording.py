@@ -166,9 +166,8 @@ class Recorder:
         assert not found, found
         return kept
 
-    def write(self, title: str, *pairs: tuple[dict, dict]) -> None:
+    def write(self, title: str, sick: dict, well: dict) -> None:
         FOLDER.mkdir(exist_ok=True)
-        for sick, well in pairs:
-            name = re.sub("[^a-z]+", "-", title.lower()).strip("-") + ("-part" if "part" in sick else "")
-            text = json.dumps({"fault": title, "sick": sick, "well": well}, indent=1)
-            (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+        name = re.sub("[^a-z]+", "-", title.lower()).strip("-") + ("-part" if "part" in sick else "")
+        text = json.dumps({"fault": title, "sick": sick, "well": well}, indent=1)
+        (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")

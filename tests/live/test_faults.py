@@ -355,9 +355,9 @@ def test_faults_are_named_and_mended(platform, diagnose, rollout, subtests, pyte
                 if record:
                     keep(fault.title, found, seconds, trouble, waited)
                 if sick:
-                    recorder.write(fault.title, (sick, recorder.well(sick)))
+                    recorder.write(fault.title, sick, recorder.well(sick))
                 if part:
-                    recorder.write(fault.title, (part, recorder.well_part(part)))
+                    recorder.write(fault.title, part, recorder.well_part(part))
             except BaseException as e:
                 print(f"  {type(e).__name__}: {e}"[:3000], flush=True)
                 with contextlib.suppress(AssertionError):
