@@ -31,6 +31,7 @@ from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.c
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.diagnosis import Events, Trouble
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.exec import run_in_container
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.looks import Looks
+from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.progress import condition_of, holds
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.resources import ref
 from ansible_collections.cloudcartops.platform.plugins.module_utils.site import Broken, row
 from ansible_collections.cloudcartops.platform.plugins.module_utils.smoke import KNOWN_KEYS, WORKER
@@ -114,9 +115,7 @@ class Diagnosis:
         sent = time.time()
         self.server_ahead = _ahead(client.call("GET", "/version", doing="tell the time"), sent)
         self.pods = [p for p in self.objects["Pod"] if "deletionTimestamp" not in p["metadata"] and not _evicted(p)]
-        self.looks.silent = {
-            n["metadata"]["name"] for n in self.nodes if _condition(n, "Ready").get("status") != "True"
-        }
+        self.looks.silent = {n["metadata"]["name"] for n in self.nodes if not holds(n, "Ready")}
 
     def findings(self) -> list[Finding]:
         """All that is wrong, in any order."""
@@ -132,10 +131,10 @@ class Diagnosis:
     # what everything stands on
 
     def node_state(self) -> Iterator[Finding]:
-        homeless = any(_condition(p, "PodScheduled").get("reason") == "Unschedulable" for p in self.pods)
+        homeless = any(condition_of(p, "PodScheduled").get("reason") == "Unschedulable" for p in self.pods)
         for node in self.nodes:
             name, what = node["metadata"]["name"], ref("Node", node["metadata"]["name"])
-            ready = _condition(node, "Ready")
+            ready = condition_of(node, "Ready")
             if ready.get("status") != "True":
                 yield Finding(
                     "node",
@@ -147,13 +146,13 @@ class Diagnosis:
                     names={f"node/{name}"},
                 )
             for kind in PRESSURES:
-                if _condition(node, kind).get("status") == "True":
+                if holds(node, kind):
                     yield Finding(
                         "pressure",
                         [what],
                         f"{what} has {kind}: it takes no pods and evicts those it has.",
                         fix="Free some on the machine ('df -h', 'k3s crictl rmi --prune' for images), or give it more.",
-                        evidence=_condition(node, kind).get("message", ""),
+                        evidence=condition_of(node, kind).get("message", ""),
                         names={f"node/{name}"},
                     )
             if homeless and node["spec"].get("unschedulable"):
@@ -174,7 +173,7 @@ class Diagnosis:
         """What only the kubelets know: what their clock says, and volumes that have hardly any room left."""
         for node in self.nodes:
             name = node["metadata"]["name"]
-            if _condition(node, "Ready").get("status") != "True":
+            if not holds(node, "Ready"):
                 continue
             sent, path = time.time(), f"/api/v1/nodes/{name}/proxy/stats/summary"
             try:
@@ -625,10 +624,6 @@ def _secret_paths(pod: dict) -> list[str]:
     return sorted(value for key, value in pod["metadata"]["annotations"].items() if key.startswith(prefix))
 
 
-def _condition(obj: dict, kind: str) -> dict:
-    return next((c for c in obj.get("status", {}).get("conditions") or [] if c["type"] == kind), {})
-
-
 def _evicted(pod: dict) -> bool:
     """Whether a pod is the record of one that its node has put out, in whose place there is another."""
     ended = pod.get("status", {}).get("phase") == "Failed"
@@ -637,7 +632,7 @@ def _evicted(pod: dict) -> bool:
 
 def _ready_for(pod: dict, now: float) -> float:
     """For how many seconds a pod has been ready; -1 when it is not."""
-    ready = _condition(pod, "Ready")
+    ready = condition_of(pod, "Ready")
     if ready.get("status") != "True":
         return -1
     return now - datetime.fromisoformat(ready["lastTransitionTime"]).timestamp()

@@ -14,6 +14,7 @@ from ansible_collections.cloudcartops.platform.plugins.module_utils.kafka.topics
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.client import connect
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.exec import run_in_container
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.port_forward import PortForward
+from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.progress import holds
 from ansible_collections.cloudcartops.platform.plugins.module_utils.site import (
     SITE_OPTIONS,
     Broken,
@@ -88,7 +89,7 @@ class Health:
 
     def nodes(self) -> str:
         """Every node is ready."""
-        state = {node["metadata"]["name"]: _is_ready(node) for node in self.client.list("Node")}
+        state = {node["metadata"]["name"]: holds(node, "Ready") for node in self.client.list("Node")}
         bad = [name for name, ready in state.items() if not ready]
         seen = f"{len(state) - len(bad)} of {len(state)} ready, Kubernetes {self.client.version['gitVersion']}"
         if bad or not state:
@@ -210,7 +211,7 @@ class Health:
 
     def talk(self, app: str, port: int, talk):
         """What ``talk`` returns of a connection to a port of a ready pod."""
-        pods = [pod for pod in self.client.list("Pod", self.namespace, labels=f"app={app}") if _is_ready(pod)]
+        pods = [pod for pod in self.client.list("Pod", self.namespace, labels=f"app={app}") if holds(pod, "Ready")]
         if not pods:
             raise Broken(f"No pod of {app} is ready.", self._logs(app))
         try:
@@ -221,8 +222,3 @@ class Health:
 
     def _logs(self, app: str) -> str:
         return f"See what it says: kubectl -n {self.namespace} logs -l app={app} --all-containers"
-
-
-def _is_ready(item: dict) -> bool:
-    conditions = item.get("status", {}).get("conditions", [])
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

@@ -16,7 +16,6 @@ import re
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "tests/unit/plugins/module_utils/kubernetes/recorded"
 UTILS = "ansible_collections.cloudcartops.platform.plugins.module_utils."
-WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 VALUES = ("data", "stringData", "binaryData")
 # What decides by objects of the API alone, by the rules that it finds.
 PARTS = {"node": "node_state", "pressure": "node_state", "cordoned": "node_state", "dns": "dns", "route": "routes",
@@ -123,7 +122,7 @@ class Recorder:
 
     def _all(self):
         warnings = self.client.list("Event", self.namespace, fields="type=Warning")
-        for kind in ("Pod", *WORKLOADS):
+        for kind in ("Pod", *importlib.import_module(UTILS + "diagnose").WORKLOADS):
             for obj in self.client.list(kind, self.namespace):
                 yield kind, obj, warnings
 

@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
 pytestmark = pytest.mark.soak
+TLS = "/var/lib/rancher/k3s/server/tls"
+ETC = "/var/lib/rancher/k3s/agent/etc"  # written at each start
 UNIT = "/etc/systemd/system/k3s-agent.service.d"
 CONFIGURE = "K3s | Configure the service, and wait until it runs with what is on the disk"
 TO_THE_SERVER = "OUTPUT -p tcp --dport 6443 -j REJECT"
@@ -60,7 +65,9 @@ def agent(pair):
 def mended(agent):
     """Afterwards one run makes all well, and the next changes nothing."""
     yield agent
-    agent.ssh(f"rm -rf {UNIT}; iptables -D {TO_THE_SERVER} 2>/dev/null; systemctl daemon-reload")
+    agent.ssh(
+        f"rm -rf {UNIT}; umount {ETC} 2>/dev/null; iptables -D {TO_THE_SERVER} 2>/dev/null; systemctl daemon-reload"
+    )
     run = agent.setup()
     assert run.status == 0 and run.changed, run.text[-3000:]
     assert agent.is_ready() and agent.setup().changed == []
@@ -84,7 +91,42 @@ def test_a_start_that_is_cut_off(mended):
     assert "instead of becoming ready" in mended.refused(**OTHER)
 
 
+def test_a_disk_that_is_full(mended):
+    mended.ssh(f"mount -t tmpfs -o size=4k tmpfs {ETC} && head -c 4k /dev/zero >{ETC}/all")
+    said = mended.refused(**OTHER)
+    assert "no space left on device" in said and "Make room, then run again" in said
+
+
 def test_a_slow_start_is_waited_for(mended):
     mended.drop_in(f"ExecStartPre=/bin/sleep {SLOW}")
     run = mended.setup(**OTHER)
     assert run.status == 0 and run.seconds > SLOW and mended.is_ready(), run.text[-3000:]
+
+
+def ended(certificate: str, authority: str, key: str) -> str:
+    """The same certificate, with an end in the past."""
+    old, ca = (x509.load_pem_x509_certificate(text.encode()) for text in (certificate, authority))
+    yesterday = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=1)
+    new = x509.CertificateBuilder(ca.subject, old.subject, old.public_key(), x509.random_serial_number())
+    new = new.not_valid_before(yesterday - datetime.timedelta(days=365)).not_valid_after(yesterday)
+    for extension in old.extensions:
+        new = new.add_extension(extension.value, extension.critical)
+    signed = new.sign(serialization.load_pem_private_key(key.encode(), None), hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def test_a_certificate_that_has_expired(agent):
+    """As when K3s was not restarted for a year. That a restart renews it is how the stand-in does it, as K3s should."""
+    pair = agent.pair
+    files = [pair.ssh(f"cat {TLS}/{name}") for name in ("serving-kube-apiserver.crt", "server-ca.crt", "server-ca.key")]
+    pair.ssh(f"cat >{TLS}/serving-kube-apiserver.crt", text=ended(*files))
+    pair.until("kubectl get nodes 2>&1 | grep -q 'certificate has expired'")
+    checked = " ".join(pair.site(playbook="check").text.split())
+    assert "/apiserver.crt, which ended on" in checked and "systemctl restart k3s," in checked
+    run = agent.setup()
+    assert run.status != 0 and run.changed == [] and run.seconds < 60
+    said = " ".join(run.text.replace("\\n", " ").split())
+    assert "certificate has expired" in said and "'systemctl restart k3s' on the server" in said
+    pair.ssh("systemctl restart k3s")
+    mended = agent.setup()
+    assert mended.status == 0 and mended.changed == [] and agent.is_ready(), mended.text[-3000:]

@@ -6,7 +6,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -151,7 +153,8 @@ func (s *server) run(ctx context.Context) error {
 	return nil
 }
 
-// makeCredentials has kubeadm make the certificates and kubeconfigs; only a changed configuration makes leafs anew.
+// makeCredentials has kubeadm make the certificates and kubeconfigs; leafs anew for a changed configuration, and when one
+// ends soon.
 func (s *server) makeCredentials(ctx context.Context) error {
 	before, _ := os.ReadFile(s.kubeadmConfig)
 	if err := writeYAML(s.kubeadmConfig, 0o600, s.kubeadmDocuments()...); err != nil {
@@ -162,7 +165,7 @@ func (s *server) makeCredentials(ctx context.Context) error {
 		return err
 	}
 	complete := s.cred("complete")
-	if !bytes.Equal(before, now) || !fileExists(complete) {
+	if !bytes.Equal(before, now) || !fileExists(complete) || endsSoon(s.tls("apiserver.crt")) {
 		for _, leaf := range []string{"apiserver", "etcd/server", "etcd/peer"} {
 			if err := errors.Join(os.RemoveAll(s.tls(leaf+".crt")), os.RemoveAll(s.tls(leaf+".key"))); err != nil {
 				return err
@@ -181,6 +184,17 @@ func (s *server) makeCredentials(ctx context.Context) error {
 		}
 	}
 	return s.writeNodeCredentials()
+}
+
+// endsSoon tells whether a certificate is valid for less than the 120 days with which K3s renews it at a start.
+func endsSoon(path string) bool {
+	content, _ := os.ReadFile(path)
+	block, _ := pem.Decode(content)
+	if block == nil {
+		return false
+	}
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	return err == nil && time.Until(certificate.NotAfter) < 120*24*time.Hour
 }
 
 func (s *server) kubeadm(ctx context.Context, phase ...string) error {

@@ -24,13 +24,13 @@ import (
 	"time"
 )
 
-func certificate(t *testing.T) []byte {
+func certificate(t *testing.T, valid time.Duration) []byte {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	about := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	about := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(valid)}
 	der, err := x509.CreateCertificate(rand.Reader, about, about, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +80,7 @@ func TestParseToken(t *testing.T) {
 }
 
 func TestCAHashOfOneAndOfSeveralCertificates(t *testing.T) {
-	one, root := certificate(t), certificate(t)
+	one, root := certificate(t, time.Hour), certificate(t, time.Hour)
 	if got := caHash(one); got != hash(one) {
 		t.Error("of one certificate, the PEM file is hashed")
 	}
@@ -103,7 +103,7 @@ func TestServerPasswordIsKept(t *testing.T) {
 	if err != nil || len(first) != 32 {
 		t.Fatalf("got %q, %v", first, err)
 	}
-	if err := writeTokens(directory, first, "", certificate(t)); err != nil {
+	if err := writeTokens(directory, first, "", certificate(t, time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if again, err := serverPassword(directory, ""); err != nil || again != first {
@@ -123,7 +123,7 @@ func TestServerPasswordIsKept(t *testing.T) {
 
 func TestTokenFiles(t *testing.T) {
 	directory := t.TempDir()
-	ca := certificate(t)
+	ca := certificate(t, time.Hour)
 	path := func(name string) string { return filepath.Join(directory, name) }
 	if err := writeTokens(directory, "pw", "", ca); err != nil {
 		t.Fatal(err)
@@ -146,7 +146,7 @@ func TestTokenFiles(t *testing.T) {
 }
 
 func TestRotateToken(t *testing.T) {
-	directory, ca := t.TempDir(), certificate(t)
+	directory, ca := t.TempDir(), certificate(t, time.Hour)
 	running := "first" // what the running server was started with
 	rotate := func(old, rotated string) error {
 		return rotateToken(directory, old, rotated, ca, "https://s", func(password string) error {
@@ -213,5 +213,21 @@ func TestOnlyRotatedTokensAreDropped(t *testing.T) {
 	err := (&api{url: server.URL, client: server.Client()}).dropTokens(t.Context(), "new", "for-agents")
 	if err != nil || strings.Join(deleted, " ") != "old" {
 		t.Errorf("deleted %v, %v", deleted, err)
+	}
+}
+
+func TestCertificatesThatEndSoon(t *testing.T) {
+	const day = 24 * time.Hour
+	for valid, soon := range map[time.Duration]bool{-day: true, 119 * day: true, 121 * day: false} {
+		path := filepath.Join(t.TempDir(), "apiserver.crt")
+		if err := os.WriteFile(path, certificate(t, valid), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if endsSoon(path) != soon {
+			t.Errorf("valid for %s: got %t", valid, !soon)
+		}
+	}
+	if endsSoon("/nonexistent") {
+		t.Error("a certificate that is not there ends soon")
 	}
 }

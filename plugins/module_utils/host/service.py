@@ -50,6 +50,12 @@ FIXES = (
         "Node password rejected",
         "A node of this name has joined before: delete it (kubectl delete node NAME), or rename the host.",
     ),
+    ("no space left on device", "A disk is full: 'df -h' on the host shows which. Make room, then run again."),
+    (
+        "certificate has expired",
+        "K3s renews its certificates when it starts: 'systemctl restart k3s' on the server. If it says the same then, "
+        "the clock of one of the machines is wrong.",
+    ),
     ("address already in use", "Another program has the port: 'ss -ltnp' on the host shows which."),
     (WAITING, "The server does not answer: see k3s_server_url, and let this host reach its port."),
     (

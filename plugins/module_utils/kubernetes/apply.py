@@ -17,6 +17,7 @@ from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.c
     connect,
 )
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.errors import ApiError
+from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.progress import holds
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.resources import (
     BUILT_IN,
     MANAGED_BY,
@@ -27,6 +28,7 @@ from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.r
 PART_OF = "app.kubernetes.io/part-of"
 COMPONENT = "app.kubernetes.io/component"
 HIDDEN = "<hidden>"
+ESTABLISHED = "Established"
 THREADS = 8
 DELETION_TIMEOUT = 30  # seconds
 
@@ -254,8 +256,7 @@ def _apply(client: Client, obj: dict, check_mode: bool, planned: _Planned | None
 
 
 def _failed_job(obj: dict) -> bool:
-    conditions = obj.get("status", {}).get("conditions") or []
-    return obj["kind"] == "Job" and any(c["type"] == "Failed" and c["status"] == "True" for c in conditions)
+    return obj["kind"] == "Job" and holds(obj, "Failed")
 
 
 def await_end(client: Client, obj: dict, seconds: int) -> str:
@@ -285,15 +286,10 @@ def _await_established(client: Client, group: list[dict], outcomes: dict[int, Ou
     """Wait until the API serves the kinds of new CustomResourceDefinitions."""
     for obj in group:
         after = outcomes[id(obj)].after
-        if obj["kind"] == "CustomResourceDefinition" and after and not _established(after):
+        if obj["kind"] == "CustomResourceDefinition" and after and not holds(after, ESTABLISHED):
             for kind, event in client.watch(obj["kind"], fields=f"metadata.name={obj['metadata']['name']}", timeout=30):
-                if any(map(_established, event["items"] if kind == "LISTED" else [event])):
+                if any(holds(crd, ESTABLISHED) for crd in (event["items"] if kind == "LISTED" else [event])):
                     break
-
-
-def _established(crd: dict) -> bool:
-    conditions = (crd.get("status") or {}).get("conditions") or []
-    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
 
 
 def comparable(obj: dict) -> dict:

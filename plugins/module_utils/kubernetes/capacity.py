@@ -15,6 +15,7 @@ from decimal import Decimal
 
 from ansible_collections.cloudcartops.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.client import Client, connect
+from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.progress import holds
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.resources import ref
 
 INJECTOR = "vault.hashicorp.com/"
@@ -250,7 +251,7 @@ _OF_READINESS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable
 
 def _node(node: dict) -> Node:
     spec, status = node.get("spec", {}), node.get("status", {})
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or [])
+    ready = holds(node, "Ready")
     trouble = "is not Ready" if not ready else "takes no new pods (it is cordoned)" if spec.get("unschedulable") else ""
     labels = node["metadata"].get("labels", {})
     taints = [t for t in spec.get("taints") or [] if not (ready and t["key"] in _OF_READINESS)]

@@ -148,10 +148,14 @@ class Client:
     def _unreachable(self, e: Exception) -> Unreachable:
         exceptions = require("requests").exceptions
         if isinstance(e, exceptions.SSLError):
-            return Unreachable(
-                f"The API server {self.server} does not prove its identity: {_root_cause(e)}.",
-                "If the cluster was made anew, or has a new address, fetch the kubeconfig from it again.",
-            )
+            cause = str(_root_cause(e))
+            fix = "If the cluster was made anew, or has a new address, fetch the kubeconfig from it again."
+            if "expired" in cause:
+                fix = (
+                    "K3s renews its certificates when it starts: 'systemctl restart k3s' on the server, which leaves "
+                    "pods running. If it says the same then, the clock of one of the machines is wrong."
+                )
+            return Unreachable(f"The API server {self.server} does not prove its identity: {cause}.", fix)
         if isinstance(e, exceptions.ConnectTimeout):
             return Unreachable(
                 f"The API server {self.server} did not answer within {CONNECT_TIMEOUT} s.",

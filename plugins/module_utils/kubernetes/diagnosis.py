@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from math import inf
 
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.errors import fix_of
+from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.progress import condition_of, holds
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.resources import ref
 
 AGENT_INIT = "vault-agent-init"
@@ -102,16 +103,16 @@ def troubles(pod: dict, first: dict, grace: float, events: Events | None = None)
             group="not-injected",
             command=delete,
         )
-    for item in pod.get("status", {}).get("conditions") or []:
-        if item["type"] == "PodScheduled" and item["status"] == "False" and item.get("reason") == "Unschedulable":
-            yield Trouble(
-                (uid, "Unschedulable"),
-                min(grace, SOON),
-                "unschedulable",
-                name,
-                f"{name} fits on no node: {item.get('message', '')}",
-                "Lower what it requests, free room, or add a node.",
-            )
+    scheduled = condition_of(pod, "PodScheduled")
+    if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
+        yield Trouble(
+            (uid, "Unschedulable"),
+            min(grace, SOON),
+            "unschedulable",
+            name,
+            f"{name} fits on no node: {scheduled.get('message', '')}",
+            "Lower what it requests, free room, or add a node.",
+        )
     images = {c["name"]: c for c in _containers(pod["spec"])}
     before = {s["name"]: s for s in _statuses(first)}
     for status in _statuses(pod):
@@ -348,21 +349,19 @@ def workload_troubles(kind: str, obj: dict, first: dict, grace: float, events: E
     """What is wrong with a workload itself. ``first`` is as it was when the wait began, or {}."""
     meta = obj["metadata"]
     name, uid = ref(kind, meta["name"], meta.get("namespace")), meta.get("uid", meta["name"])
-    conditions = {c["type"]: c for c in obj.get("status", {}).get("conditions") or []}
-    old = {c["type"]: c for c in (first.get("status") or {}).get("conditions") or []}
-    failed = conditions.get("ReplicaFailure") or {}
+    failed = condition_of(obj, "ReplicaFailure")
     event = events.latest(kind, meta["name"], "FailedCreate") if lacking(kind, obj) else None
     if failed.get("status") == "True":
         yield refusal((uid, "create"), name, failed.get("message", ""), grace)
     elif event:
         yield refusal((uid, "create"), name, event.get("message", ""), grace)
-    late = conditions.get("Progressing") or {}
+    late = condition_of(obj, "Progressing")
     if late.get("reason") == "ProgressDeadlineExceeded" and obj.get("status", {}).get(
         "observedGeneration", 0
     ) >= meta.get("generation", 0):
         yield Trouble(
             (uid, "deadline"),
-            grace if (old.get("Progressing") or {}).get("reason") == late["reason"] else 0,
+            grace if condition_of(first, "Progressing").get("reason") == late["reason"] else 0,
             "deadline",
             name,
             f"{name} made no progress within its progressDeadlineSeconds: {late.get('message')}",
@@ -512,9 +511,7 @@ def summary(pod: dict) -> str:
         if not status.get("ready") and not ended_well:
             reason = detail.get("reason") or ("not ready" if state == "running" else "")
             parts.append(f"{status['name']} {state}" + (f" ({reason})" if reason else ""))
-    if not parts and any(
-        c["type"] == "Ready" and c["status"] == "True" for c in pod.get("status", {}).get("conditions", [])
-    ):
+    if not parts and holds(pod, "Ready"):
         return ""
     phase = pod.get("status", {}).get("phase", "unknown")
     return f"Pod {pod['metadata']['name']}: {', '.join(parts) or phase}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ansible_collections.cloudcartops.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.client import connect
+from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.progress import holds
 
 
 def k8s_cluster_info(params: dict, check_mode: bool) -> dict:
@@ -33,7 +34,7 @@ def _node(node: dict) -> dict:
     prefix = "node-role.kubernetes.io/"
     return {
         "name": node["metadata"]["name"],
-        "ready": any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", [])),
+        "ready": holds(node, "Ready"),
         "roles": sorted(label[len(prefix) :] for label in labels if label.startswith(prefix)),
         "architecture": labels.get("kubernetes.io/arch"),
         "version": status.get("nodeInfo", {}).get("kubeletVersion"),

@@ -36,6 +36,16 @@ def progress(kind: str, condition: str, obj: dict | None) -> Progress:
     return judge(obj) if judge else _by_condition(obj, condition)
 
 
+def condition_of(obj: dict, kind: str) -> dict:
+    """The condition of that type in an object's status; empty without one."""
+    return next((c for c in (obj.get("status") or {}).get("conditions") or [] if c["type"] == kind), {})
+
+
+def holds(obj: dict, kind: str) -> bool:
+    """Whether the condition of that type is true."""
+    return condition_of(obj, kind).get("status") == "True"
+
+
 def _by_condition(obj: dict, condition: str) -> Progress:
     for item in obj.get("status", {}).get("conditions") or []:
         if item["type"].lower() == condition:

@@ -25,6 +25,7 @@ from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.l
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.progress import (
     DEFAULT_CONDITION,
     Progress,
+    condition_of,
     progress,
 )
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.resources import API_VERSIONS, ref
@@ -261,7 +262,7 @@ class Wait:
         if target.kind not in WORKLOADS:
             return
         pods = self._pods(target)
-        failed = {c["type"]: c for c in (obj.get("status", {}).get("conditions") or [])}.get("Failed", {})
+        failed = condition_of(obj, "Failed")
         if target.kind == "Job" and failed.get("status") == "True":
             subject = ref(target.kind, target.name, target.namespace)
             yield Trouble(

@@ -294,6 +294,23 @@ def test_an_option_that_an_agent_does_not_know():
     assert "-disable" in text and "k3s_agent_config" in text and "NAME" not in text
 
 
+@pytest.mark.parametrize(
+    ("line", "fix"),
+    [
+        ('level=fatal msg="write /x: no space left on device"', "Make room, then run again"),
+        (
+            'level=error msg="Failed to validate connection to cluster: x509: certificate has expired"',
+            "'systemctl restart k3s' on the server",
+        ),
+        ('level=fatal msg="listen tcp :6443: bind: address already in use"', "'ss -ltnp'"),
+        ('level=fatal msg="401 Unauthorized"', "run the play rotate"),
+    ],
+)
+def test_what_to_do_about_it(line, fix):
+    text = str(failure(Unit(at(LOOPING, 9), at(LOOPING, 9), at(LOOPING, 0), journal=[line])))
+    assert line in text and fix in text
+
+
 def test_a_server_that_does_not_answer_is_given_up():
     line = f'time="x" level=info msg="{service.WAITING}; server is not ready: dial tcp: connection refused"'
     error = failure(Unit(at(STARTING, 1), journal=[line, line]), timeout=600, join_timeout=0)

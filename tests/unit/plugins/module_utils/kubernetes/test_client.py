@@ -35,17 +35,19 @@ class Authority:
         self.key, self.name = ec.generate_private_key(ec.SECP256R1()), x509.Name.from_rfc4514_string("CN=test-ca")
         self.pem = self._sign(self.name, self.key, x509.BasicConstraints(True, None))
 
-    def _sign(self, subject, key, extension):
+    def _sign(self, subject, key, extension, age=1):
         now = datetime.datetime.now(datetime.timezone.utc)
         builder = x509.CertificateBuilder(self.name, subject, key.public_key(), x509.random_serial_number())
-        builder = builder.not_valid_before(now - datetime.timedelta(hours=1))
-        builder = builder.not_valid_after(now + datetime.timedelta(hours=1)).add_extension(extension, critical=True)
+        builder = builder.not_valid_before(now - datetime.timedelta(hours=age))
+        builder = builder.not_valid_after(now + datetime.timedelta(hours=2 - age)).add_extension(
+            extension, critical=True
+        )
         return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, *names):
+    def issue(self, *names, age=1):
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = self._sign(
-            x509.Name.from_rfc4514_string("CN=leaf"), key, x509.SubjectAlternativeName(list(names))
+            x509.Name.from_rfc4514_string("CN=leaf"), key, x509.SubjectAlternativeName(list(names)), age
         )
         form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         return certificate, key.private_bytes(serialization.Encoding.PEM, *form)
@@ -60,8 +62,8 @@ def authority():
 def serve_tls(authority, serve, tmp_path):
     """Serve with TLS under the given name; with ``client_ca``, only those who show a certificate of the authority."""
 
-    def start(name=None, client_ca=False):
-        certificate, key = authority.issue(name or x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
+    def start(name=None, client_ca=False, age=1):
+        certificate, key = authority.issue(name or x509.IPAddress(ipaddress.ip_address("127.0.0.1")), age=age)
         (tmp_path / "server.pem").write_bytes(certificate + key)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(tmp_path / "server.pem")
@@ -103,6 +105,12 @@ def test_another_authority_is_refused_also_in_check_mode(serve_tls, write_kubeco
     for check in (True, False):
         with pytest.raises(PlatformError, match="does not prove its identity.*fetch the kubeconfig from it again"):
             connect(path, check_mode=check)
+
+
+def test_an_expired_certificate(authority, serve_tls, write_kubeconfig):
+    path = write_kubeconfig(serve_tls(age=3), **{"certificate-authority-data": b64(authority.pem)})
+    with pytest.raises(PlatformError, match="does not prove its identity.*has expired.*systemctl restart k3s"):
+        connect(path)
 
 
 def test_server_name_and_no_verification(authority, serve_tls, write_kubeconfig):
