@@ -88,7 +88,8 @@ ASKING = f"{KUBECTL} logs -l app=%s -c vault-agent-init --tail=20 | grep -q 'ERR
 MISSED = (
     f'{KUBECTL} get pods -l app=order-service -o json | python3 -c "import json, sys; sys.exit(not all('
     "'vault.hashicorp.com/agent-inject-status' not in p['metadata']['annotations'] and "
-    "'deletionTimestamp' not in p['metadata'] for p in json.load(sys.stdin)['items']))\""
+    "'deletionTimestamp' not in p['metadata'] for p in json.load(sys.stdin)['items'] if p['status'].get('phase') in "
+    "('Pending', 'Running')))\""
 )
 SCRIPT = (
     "kind: ConfigMap\napiVersion: v1\nmetadata: {name: fault, namespace: cloudcart}\ndata: {program: not-a-program}\n"

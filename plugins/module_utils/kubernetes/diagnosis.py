@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from math import inf
 
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.errors import fix_of
@@ -63,10 +64,14 @@ class Trouble:
 
 
 class Events:
-    """The warnings of a namespace, for looking up the latest about an object."""
+    """The warnings of a namespace, for looking up the latest about an object.
 
-    def __init__(self, events: Iterable[dict] = ()) -> None:
+    ``before``: when those happened last, by uid, that were there when a wait began.
+    """
+
+    def __init__(self, events: Iterable[dict] = (), before: dict[str, str] | None = None) -> None:
         self._latest: dict[tuple, dict] = {}
+        self._before = before or {}
         for event in sorted(events, key=seen_at):
             about = event.get("involvedObject") or {}
             self._latest[about.get("kind"), about.get("name"), event.get("reason")] = event
@@ -74,6 +79,16 @@ class Events:
     def latest(self, kind: str, name: str, *reasons: str) -> dict | None:
         found = [e for reason in reasons if (e := self._latest.get((kind, name, reason)))]
         return max(found, key=seen_at, default=None)
+
+    def of_its_parts(self, kind: str, name: str, reason: str) -> dict | None:
+        """The latest about objects of that kind that were made for the one called ``name``."""
+        found = [e for (of, part, why), e in self._latest.items() if (of, why) == (kind, reason)
+                 and part.rpartition("-")[0] == name]  # fmt: skip
+        return max(found, key=seen_at, default=None)
+
+    def is_old(self, event: dict) -> bool:
+        """Whether it has not happened again since the wait began."""
+        return self._before.get(event["metadata"].get("uid")) == seen_at(event)
 
 
 def seen_at(event: dict) -> str:
@@ -103,6 +118,7 @@ def troubles(pod: dict, first: dict, grace: float, events: Events | None = None)
             group="not-injected",
             command=delete,
         )
+        return  # all else comes of it
     scheduled = condition_of(pod, "PodScheduled")
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
         yield Trouble(
@@ -324,6 +340,14 @@ _REFUSALS = (
 )
 
 
+def lasted(event: dict) -> float:
+    """For how many seconds an event has come again and again."""
+    first, last = event.get("firstTimestamp"), seen_at(event)
+    if not (first and last):
+        return 0
+    return max((datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds(), 0)
+
+
 def refusal(key: tuple, subject: str, message: str, grace: float) -> Trouble:
     """Pods of ``subject`` cannot be made, with the API server's message."""
     rule = next((rule for phrase, rule in _REFUSALS if phrase in message), "create")
@@ -332,7 +356,7 @@ def refusal(key: tuple, subject: str, message: str, grace: float) -> Trouble:
         fix = "Correct what the message names."
     cause = f"{subject}: pods cannot be made: {message}"
     hook = re.search(r'webhook "([^"]+)"', message)
-    return Trouble(key, min(grace, SOON), rule, subject, cause, fix, group=f"webhook {hook[1]}" if hook else "")
+    return Trouble(key, grace, rule, subject, cause, fix, group=f"webhook {hook[1]}" if hook else "")
 
 
 def lacking(kind: str, obj: dict) -> bool:
@@ -349,12 +373,15 @@ def workload_troubles(kind: str, obj: dict, first: dict, grace: float, events: E
     """What is wrong with a workload itself. ``first`` is as it was when the wait began, or {}."""
     meta = obj["metadata"]
     name, uid = ref(kind, meta["name"], meta.get("namespace")), meta.get("uid", meta["name"])
-    failed = condition_of(obj, "ReplicaFailure")
+    failed = condition_of(obj, "ReplicaFailure") if holds(obj, "ReplicaFailure") else {}
     event = events.latest(kind, meta["name"], "FailedCreate") if lacking(kind, obj) else None
-    if failed.get("status") == "True":
-        yield refusal((uid, "create"), name, failed.get("message", ""), grace)
-    elif event:
-        yield refusal((uid, "create"), name, event.get("message", ""), grace)
+    if failed:
+        event = events.of_its_parts("ReplicaSet", meta["name"], "FailedCreate")
+    if failed or event:
+        # Controllers try again after about as long as they have tried: until then what they say is of before the wait.
+        old = events.is_old(event) if event else holds(first, "ReplicaFailure")
+        patience = grace + (lasted(event) if event else 0) if old else min(grace, SOON)
+        yield refusal((uid, "create"), name, (failed or event).get("message", ""), patience)
     late = condition_of(obj, "Progressing")
     if late.get("reason") == "ProgressDeadlineExceeded" and obj.get("status", {}).get(
         "observedGeneration", 0

@@ -109,6 +109,7 @@ class Wait:
         self.objects: dict[Source, dict[tuple, dict]] = {}  # what is known, by (namespace, name)
         self.looks = Looks(client)
         self.first: dict[str, dict] = {}  # pods and workloads by uid as they were when the wait began
+        self.before: dict[Source, dict[str, str]] = {}  # when the events of that time happened last, by uid
         self.since: dict[tuple, float] = {}  # when each present trouble was first seen
         self.lost = ""  # why the API server cannot be reached just now
         self.sources: dict[Target, Source] = self._sources()
@@ -137,6 +138,8 @@ class Wait:
         known = self.objects.setdefault(source, {})
         if event == "LISTED":
             known.clear()
+            if source.kind == "Event":
+                self.before.setdefault(source, {e["metadata"].get("uid"): diagnosis.seen_at(e) for e in obj["items"]})
         for item in obj["items"] if event == "LISTED" else [obj]:
             key = (item["metadata"].get("namespace"), item["metadata"]["name"])
             if event == "DELETED":
@@ -240,8 +243,8 @@ class Wait:
         now, patience, present = monotonic(), float("inf"), set()
         self.looks.next_round()
         warnings = {
-            space: Events(self.objects.get(Source("Event", "v1", space), {}).values())
-            for space in {t.namespace for t in pending}
+            source.namespace: Events(self.objects.get(source, {}).values(), self.before.get(source))
+            for source in {Source("Event", "v1", t.namespace) for t in pending}
         }
         for target in pending:
             for trouble in self._troubles(target, warnings[target.namespace]):

@@ -232,6 +232,8 @@ def test_a_claim_whose_volume_is_not_made():
 def test_a_pod_that_the_injector_missed():
     trouble = one(waiting("PodInitializing", notes=ASKS))
     assert (trouble.rule, trouble.grace, trouble.command) == ("not-injected", 3, "kubectl -n shop delete pod web-1")
+    crash = {"reason": "CrashLoopBackOff", "message": "back-off"}
+    assert one(waiting(**crash, notes=ASKS)).rule == "not-injected", "that is why it ends"
     missed = pod(notes=ASKS)
     assert one(missed, first=missed).grace == GRACE, "somebody may just be about to make it anew"
     assert found(pod(notes={**ASKS, diagnosis.INJECTED: "injected"})) == []
@@ -310,6 +312,43 @@ def test_what_has_no_condition_has_an_event(kind, short, enough):
     event = warning("FailedCreate", "exceeded quota", kind, "web")
     assert workload(deployment(kind, **short), event, kind=kind)[0].rule == "quota"
     assert workload(deployment(kind, **enough), event, kind=kind) == [], "the event is of before"
+
+
+@pytest.mark.parametrize(
+    ("kind", "obj", "about"),
+    [
+        ("StatefulSet", deployment("StatefulSet", replicas=0), ("StatefulSet", "web")),
+        (
+            "Deployment",
+            deployment(conditions=[{"type": "ReplicaFailure", "status": "True", "message": "failed calling webhook"}]),
+            ("ReplicaSet", "web-5d576ff48"),
+        ),
+    ],
+)
+def test_a_refusal_of_before_the_wait(kind, obj, about):
+    """The controller pauses: what it was refused then may be allowed by now, and it will ask again."""
+    event = {**warning("FailedCreate", "failed calling webhook", *about), "firstTimestamp": "2026-01-01T00:00:00Z"}
+    event["metadata"]["uid"] = "e1"
+    event["lastTimestamp"] = "2026-01-01T00:00:40Z"
+
+    def patience(before, first=None):
+        (trouble,) = diagnosis.workload_troubles(kind, obj, first or {}, GRACE, Events([event], before))
+        assert trouble.rule == "webhook"
+        return trouble.grace
+
+    assert patience({}) == diagnosis.SOON
+    assert patience({"e1": "2026-01-01T00:00:40Z"}, obj) == GRACE + 40
+    assert patience({"e1": "2026-01-01T00:00:30Z"}, obj) == diagnosis.SOON, "it was refused again since"
+    del event["firstTimestamp"]
+    assert patience({"e1": "2026-01-01T00:00:40Z"}) == GRACE
+
+
+def test_a_refusal_of_before_the_wait_without_an_event():
+    condition = {"type": "ReplicaFailure", "status": "True", "message": "failed calling webhook"}
+    other = warning("FailedCreate", "exceeded quota", "ReplicaSet", "website-5d576ff48")
+    assert workload(deployment(conditions=[condition]), other)[0].grace == diagnosis.SOON
+    assert workload(deployment(conditions=[condition]), first=deployment(conditions=[condition]))[0].grace == GRACE
+    assert workload(deployment(conditions=[condition]), first=deployment())[0].grace == diagnosis.SOON
 
 
 # what is looked for only then

@@ -241,6 +241,19 @@ def test_replica_failure(api, wait):
         wait(grace=0.1)
 
 
+def test_a_refusal_of_before_the_wait_counts_when_it_comes_again(api, wait):
+    condition = {"type": "ReplicaFailure", "status": "True", "message": "failed calling webhook"}
+    api.put(DEPLOYMENT, deployment(conditions=[condition]))
+    about = {"type": "Warning", "reason": "FailedCreate", "involvedObject": {"kind": "ReplicaSet", "name": "web-5d576"}}
+    times = {"firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-01T00:00:40Z"}
+    old = api.put("/api/v1/namespaces/shop/events/e", {**about, **times, "metadata": {"uid": "e1"}})
+    with pytest.raises(PlatformError, match="in vain"):
+        wait(grace=0.5, timeout=3)
+    api.events["events"] = [[event({**old, "lastTimestamp": "2026-01-01T00:01:20Z"})]]
+    with pytest.raises(PlatformError, match="pods cannot be made: failed calling webhook"):
+        wait(grace=0.5, timeout=5)
+
+
 def test_failed_job(api, wait):
     job = {
         "spec": {"selector": {"matchLabels": {"app": "web"}}},
