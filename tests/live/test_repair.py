@@ -86,6 +86,17 @@ def test_a_vault_that_forgot_everything(platform):
     assert platform.complete().changed == []
 
 
+def test_pods_that_were_made_without_the_injector(platform):
+    """They lack their secrets. The next run brings the webhook back, and has them made anew."""
+    pods = "kubectl -n cloudcart {} pods -l app=order-service"
+    platform.ssh(f"kubectl delete {NAMED[0]} && {pods.format('delete')}")
+    platform.ssh(f"! {pods.format('get -o yaml')} | grep agent-inject-status")
+    run = platform.complete()
+    assert "Vault | Replace pods that were made while there was no injector" in str(run.changed)
+    assert "agent-inject-status: injected" in platform.ssh(pods.format("get -o yaml"))
+    assert platform.complete().changed == []
+
+
 def test_the_whole_namespace(platform):
     delete = "kubectl delete namespace cloudcart --timeout=120s"
     platform.ssh(f"{delete} || {{ kubectl get namespace cloudcart -o yaml; exit 1; }}")
