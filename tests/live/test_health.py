@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 
 QUICK = 5  # seconds
+EMPTY = 0.5  # seconds that a play without tasks takes on a computer of which that is asked
 
 
 def health(machine, report):
@@ -16,16 +19,24 @@ def health(machine, report):
     return run, {row["name"]: row for row in json.loads(report.read_text(encoding="utf-8"))}
 
 
+def empty_play(folder) -> float:
+    """How long this computer needs, just now, for a play without tasks."""
+    play, started = folder / "empty.yml", time.monotonic()
+    play.write_text("[{hosts: localhost, gather_facts: false}]", encoding="utf-8")
+    subprocess.run(["ansible-playbook", "-i", "localhost,", play], check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - started
+
+
 def test_a_healthy_platform(platform, tmp_path):
-    """Other work on the computer only adds to the time: the quickest of three counts."""
-    seconds = []
-    while len(seconds) < 3 and min(seconds, default=QUICK) >= QUICK:
+    """Other work on the computer only adds to the time: the quickest of three counts, for as fast as it is then."""
+    seen = []
+    while len(seen) < 3 and not any(seconds < limit for seconds, limit in seen):
         run, rows = health(platform, tmp_path / "health.json")
         assert run.status == 0, run.text[-3000:]
         assert {"Nodes", "Vault injector", "PostgreSQL", "Kafka", "api-gateway", "Prometheus", "Ingress"} <= rows.keys()
         assert all(row["ok"] for row in rows.values())
-        seconds.append(run.seconds)
-    assert min(seconds) < QUICK, seconds
+        seen.append((run.seconds, QUICK * max(1, empty_play(tmp_path) / EMPTY)))
+    assert any(seconds < limit for seconds, limit in seen), seen
 
 
 def test_a_part_is_missing(platform, tmp_path):
