@@ -348,9 +348,6 @@ def test_faults_are_named_and_mended(platform, diagnose, rollout, subtests, pyte
                 sick = next(filter(None, map(recorder.sick, rules if asked else [])), None)
                 part = recorder.sick_part(fault.rule) if record else None
                 do(platform, fault.by_hand or found["command"])
-                for follower in [] if fault.by_hand else found["consequences"]:
-                    if "delete pod" in follower["command"]:
-                        do(platform, follower["command"])
                 do(platform, fault.after)
                 healthy(diagnose)
                 if record:
