@@ -114,7 +114,8 @@ def troubles(pod: dict, first: dict, grace: float, events: Events | None = None)
             "not-injected",
             name,
             f"{name} asks for secrets from Vault, but the injector was not there when the pod was made.",
-            f"When the injector works (the play cloudcartops.platform.vault), let the pod be made anew: '{delete}'.",
+            "The play cloudcartops.platform.vault sees to the injector and has the pod made anew. When the injector works, "
+            f"'{delete}' does it too.",
             group="not-injected",
             command=delete,
         )
