@@ -114,8 +114,8 @@ def troubles(pod: dict, first: dict, grace: float, events: Events | None = None)
             "not-injected",
             name,
             f"{name} asks for secrets from Vault, but the injector was not there when the pod was made.",
-            "The play cloudcartops.platform.vault sees to the injector and has the pod made anew. When the injector works, "
-            f"'{delete}' does it too.",
+            "The play cloudcartops.platform.vault sees to the injector and has the pod made anew. When the "
+            f"injector works, '{delete}' does it too.",
             group="not-injected",
             command=delete,
         )
