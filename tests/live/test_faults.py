@@ -338,6 +338,7 @@ def test_faults_are_named_and_mended(platform, diagnose, rollout, subtests, pyte
                     started = time.monotonic()
                     found = named(diagnose, fault)
                     seconds = time.monotonic() - started
+                    assert seconds < IN_TIME, f"it was named after {seconds:.1f} s"
                     trouble, ended = waiting.result() if waiting else (None, 0)
                 waited = max(ended - started, 0)
                 if fault.waited:
