@@ -11,6 +11,7 @@ import time
 from ansible_collections.cloudcartops.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.client import Client, connect
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.errors import ApiError
+from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.progress import ended
 
 # What was set here before, so that what left the inventory leaves the node, and what others set stays.
 MANAGED = "cloudcartops.github.io/managed"
@@ -123,7 +124,7 @@ def to_evict(client: Client, node: str) -> list[dict]:
         for pod in client.list("Pod", fields=f"spec.nodeName={node}")
         if not any(owner["kind"] == "DaemonSet" for owner in pod["metadata"].get("ownerReferences") or [])
         and MIRROR not in (pod["metadata"].get("annotations") or {})
-        and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
+        and not ended(pod)
     ]
 
 

@@ -15,7 +15,7 @@ from decimal import Decimal
 
 from ansible_collections.cloudcartops.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.client import Client, connect
-from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.progress import holds
+from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.progress import ended, holds
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.resources import ref
 
 INJECTOR = "vault.hashicorp.com/"
@@ -239,8 +239,8 @@ def read_nodes(client: Client, workloads: list[dict], namespace: str) -> list[No
     nodes = {n["metadata"]["name"]: _node(n) for n in client.list("Node")}
     for pod in client.list("Pod"):
         node = nodes.get(pod["spec"].get("nodeName"))
-        ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed") or "deletionTimestamp" in pod["metadata"]
-        if node and not ended and not any(_runs(pod["metadata"], w, namespace) for w in workloads):
+        gone = ended(pod) or "deletionTimestamp" in pod["metadata"]
+        if node and not gone and not any(_runs(pod["metadata"], w, namespace) for w in workloads):
             node.requested += pod_requests(pod["spec"])
     return [nodes[name] for name in sorted(nodes)]
 

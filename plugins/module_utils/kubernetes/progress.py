@@ -46,6 +46,11 @@ def holds(obj: dict, kind: str) -> bool:
     return condition_of(obj, kind).get("status") == "True"
 
 
+def ended(pod: dict) -> bool:
+    """Whether a pod has run to its end, well or not."""
+    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
 def _by_condition(obj: dict, condition: str) -> Progress:
     for item in obj.get("status", {}).get("conditions") or []:
         if item["type"].lower() == condition:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.client import connect
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.diagnosis import not_injected
+from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.progress import ended
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.resources import ref
 
 OPTIONS = {"namespace": {"type": "str", "required": True}}
@@ -16,17 +17,17 @@ def vault_injected_pods(params: dict, check_mode: bool) -> dict:
     """Logic of the module of that name."""
     client, namespace = connect(params["kubeconfig"], params["context"], check_mode), params["namespace"]
     missed = [pod["metadata"] for pod in client.list("Pod", namespace) if _is_missed(pod)] if client else []
-    names = {True: [], False: []}  # by whether something makes the pod anew
+    replaced, left = [], []
     for meta in missed:
-        made = any(owner.get("controller") for owner in meta.get("ownerReferences") or [])
-        names[made].append(meta["name"])
-        if made and not check_mode:
-            client.delete("Pod", meta["name"], namespace)
-    result = {"changed": bool(names[True]), "replaced": names[True], "left": names[False]}
-    if names[True]:
-        result["diff"] = {"before": "".join(f"{name}: without the agent\n" for name in names[True]), "after": ""}
-    if names[False]:
-        pods = ", ".join(ref("Pod", name, namespace) for name in names[False])
+        has_controller = any(owner.get("controller") for owner in meta.get("ownerReferences") or [])
+        (replaced if has_controller else left).append(meta["name"])
+    for name in [] if check_mode else replaced:
+        client.delete("Pod", name, namespace)
+    result = {"changed": bool(replaced), "replaced": replaced, "left": left}
+    if replaced:
+        result["diff"] = {"before": "".join(f"{name}: without the agent\n" for name in replaced), "after": ""}
+    if left:
+        pods = ", ".join(ref("Pod", name, namespace) for name in left)
         result["warnings"] = [
             f"Made without the Vault agent that they ask for, and by no controller: {pods}. Make them anew."
         ]
@@ -36,5 +37,4 @@ def vault_injected_pods(params: dict, check_mode: bool) -> dict:
 
 
 def _is_missed(pod: dict) -> bool:
-    ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
-    return not_injected(pod) and not ended and "deletionTimestamp" not in pod["metadata"]
+    return not_injected(pod) and not ended(pod) and "deletionTimestamp" not in pod["metadata"]
