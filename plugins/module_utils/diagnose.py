@@ -342,8 +342,7 @@ class Diagnosis:
 
     def secret_files(self) -> Iterator[Finding]:
         """Files of the injector with a placeholder in them."""
-        pods = [p for p in self.pods if (p["metadata"].get("annotations") or {}).get(diagnosis.INJECTED) == "injected"]
-        running = [p for p in pods if p.get("status", {}).get("phase") == "Running"]
+        running = [p for p in self.pods if diagnosis.is_injected(p) and p.get("status", {}).get("phase") == "Running"]
         running = [p for p in running if p["spec"].get("nodeName") not in self.looks.silent]
         with ThreadPoolExecutor(8) as pool:
             for pod, output in zip(running, pool.map(self._bad_files, running)):

@@ -325,10 +325,14 @@ def _not_mounted(pod: dict, events: Events) -> str:
     return event.get("message", "") if event else ""
 
 
+def is_injected(pod: dict) -> bool:
+    """Whether Vault's injector has worked on the pod."""
+    return (pod["metadata"].get("annotations") or {}).get(INJECTED) == "injected"
+
+
 def not_injected(pod: dict) -> bool:
     """Whether the pod asks for the Vault agent and was made without it."""
-    notes = pod["metadata"].get("annotations") or {}
-    return notes.get(INJECT) == "true" and notes.get(INJECTED) != "injected"
+    return (pod["metadata"].get("annotations") or {}).get(INJECT) == "true" and not is_injected(pod)
 
 
 # Why pods cannot be made: a phrase of the API server's refusal, and the rule.

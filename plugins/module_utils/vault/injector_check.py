@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.client import connect
+from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.diagnosis import INJECT, is_injected
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.errors import ApiError
 from ansible_collections.cloudcartops.platform.plugins.module_utils.vault.errors import VaultError
 
@@ -24,7 +25,6 @@ OPTIONS = {
     "timeout": {"type": "int", "default": 60},
     "required": {"type": "bool", "default": True},
 }
-STATUS = "vault.hashicorp.com/agent-inject-status"
 AGAIN_AFTER = 0.5  # seconds
 RUN_AGAIN = "Run the role vault again: it compares every object of the chart with the live ones."
 
@@ -68,7 +68,7 @@ def attempt(client, params):
         pod = client.create(_probe(params), dry_run=True)
     except ApiError as e:
         return None, _refusal(params, e)
-    if (pod["metadata"].get("annotations") or {}).get(STATUS) == "injected" and _agents(pod):
+    if is_injected(pod) and _agents(pod):
         return pod, None
     return None, Problem(
         "A pod that asks for injection is let through without it: the API server could not call the webhook "
@@ -166,7 +166,7 @@ def _probe(params):
         "metadata": {
             "name": "vault-injector-probe",
             "namespace": params["namespace"],
-            "annotations": {"vault.hashicorp.com/agent-inject": "true", "vault.hashicorp.com/role": "probe"},
+            "annotations": {INJECT: "true", "vault.hashicorp.com/role": "probe"},
         },
         "spec": {
             "serviceAccountName": params["service_account"],

@@ -10,6 +10,7 @@ import json
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.diagnosis import INJECTED
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.errors import api_error
 from ansible_collections.cloudcartops.platform.plugins.module_utils.vault import injector_check
 from ansible_collections.cloudcartops.platform.plugins.modules import vault_injector_check
@@ -48,7 +49,7 @@ class FakeClient:
                 raise api_error(status, {"message": message}, "create Pod shop/vault-injector-probe")
         pod = copy.deepcopy(pod)
         if self.injects:
-            pod["metadata"]["annotations"][injector_check.STATUS] = "injected"
+            pod["metadata"]["annotations"][INJECTED] = "injected"
             pod["spec"]["initContainers"] = [{"name": "vault-agent-init", "image": "vault:1"}]
             pod["spec"]["containers"].append({"name": "vault-agent", "image": "vault:1"})
         return pod
