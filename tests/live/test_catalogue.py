@@ -49,6 +49,7 @@ def test_a_changed_secret_rolls_its_readers(platform, secret, key):
     assert platform.complete().changed == []
 
 
+@pytest.mark.soak
 def test_a_service_comes_and_goes(platform, tmp_path):
     """What somebody else made in Vault stays, and so does what a secret holds."""
     entry = {**defaults("catalog")["cloudcartops_services"]["notification-worker"]}

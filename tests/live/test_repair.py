@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import random
 
+import pytest
+
 # What is told apart by what a user would see broken, rather than by being one of many: always tried.
 NAMED = [
     "mutatingwebhookconfiguration.admissionregistration.k8s.io/vault-agent-injector-cfg",
@@ -74,6 +76,7 @@ def test_what_is_in_vault(platform, subtests, pytestconfig):
     assert platform.complete().changed == []
 
 
+@pytest.mark.soak
 def test_a_vault_that_forgot_everything(platform):
     """What dev mode does when its pod is replaced: the next run fills it with the same values."""
     before = {path: secret(platform, path) for path in ("database", "jwt")}
@@ -97,6 +100,7 @@ def test_pods_that_were_made_without_the_injector(platform):
     assert platform.complete().changed == []
 
 
+@pytest.mark.soak
 def test_the_whole_namespace(platform):
     delete = "kubectl delete namespace cloudcart --timeout=120s"
     platform.ssh(f"{delete} || {{ kubectl get namespace cloudcart -o yaml; exit 1; }}")
