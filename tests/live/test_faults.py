@@ -343,7 +343,7 @@ def test_faults_are_named_and_mended(platform, diagnose, rollout, subtests, pyte
                 waited = max(ended - started, 0)
                 if fault.waited:
                     assert trouble and trouble["rule"] == (fault.fails or fault.rule), trouble
-                    assert waited < IN_TIME, f"the rollout failed after {waited:.1f} s"
+                    assert waited < IN_TIME, f"the rollout failed after {waited:.1f} s: {trouble}"
                 rules = [trouble["rule"]] if trouble else [f["rule"] for f in (found, *found["consequences"])]
                 asked = record and fault.rule != "node"  # where no kubelet gives logs
                 sick = next(filter(None, map(recorder.sick, rules if asked else [])), None)

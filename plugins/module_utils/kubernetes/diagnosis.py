@@ -10,9 +10,8 @@ lists them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from math import inf
 
 from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.errors import fix_of
@@ -336,7 +335,7 @@ def not_injected(pod: dict) -> bool:
 
 
 # Why pods cannot be made: a phrase of the API server's refusal, and the rule.
-_REFUSALS = (
+REFUSALS = (
     ("exceeded quota", "quota"),
     ("failed calling webhook", "webhook"),
     ("denied the request", "refused"),
@@ -345,17 +344,9 @@ _REFUSALS = (
 )
 
 
-def lasted(event: dict) -> float:
-    """For how many seconds an event has come again and again."""
-    first, last = event.get("firstTimestamp"), seen_at(event)
-    if not (first and last):
-        return 0
-    return max((datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds(), 0)
-
-
 def refusal(key: tuple, subject: str, message: str, grace: float) -> Trouble:
     """Pods of ``subject`` cannot be made, with the API server's message."""
-    rule = next((rule for phrase, rule in _REFUSALS if phrase in message), "create")
+    rule = next((rule for phrase, rule in REFUSALS if phrase in message), "create")
     fix = "Create the ServiceAccount, or correct serviceAccountName." if rule == "account" else fix_of(403, message, [])
     if rule == "create":
         fix = "Correct what the message names."
@@ -374,8 +365,13 @@ def lacking(kind: str, obj: dict) -> bool:
     return status.get("replicas", 0) < spec.get("replicas", 1)
 
 
-def workload_troubles(kind: str, obj: dict, first: dict, grace: float, events: Events) -> Iterator[Trouble]:
-    """What is wrong with a workload itself. ``first`` is as it was when the wait began, or {}."""
+def workload_troubles(
+    kind: str, obj: dict, first: dict, grace: float, events: Events, ask: Callable[[], str | None] = lambda: None
+) -> Iterator[Trouble]:
+    """What is wrong with a workload itself. ``first`` is as it was when the wait began, or {}.
+
+    ``ask``: why its pods cannot be made just now; "" if they can, None if that is not to be told.
+    """
     meta = obj["metadata"]
     name, uid = ref(kind, meta["name"], meta.get("namespace")), meta.get("uid", meta["name"])
     failed = condition_of(obj, "ReplicaFailure") if holds(obj, "ReplicaFailure") else {}
@@ -383,10 +379,12 @@ def workload_troubles(kind: str, obj: dict, first: dict, grace: float, events: E
     if failed:
         event = events.of_its_parts("ReplicaSet", meta["name"], "FailedCreate")
     if failed or event:
-        # Controllers try again after about as long as they have tried: until then what they say is of before the wait.
+        # Controllers try again after growing pauses: until then what they say is of before the wait.
         old = events.is_old(event) if event else holds(first, "ReplicaFailure")
-        patience = grace + (lasted(event) if event else 0) if old else min(grace, SOON)
-        yield refusal((uid, "create"), name, (failed or event).get("message", ""), patience)
+        now = ask() if old else None
+        if now != "":
+            message = now or (failed or event).get("message", "")
+            yield refusal((uid, "create"), name, message, grace if old and now is None else min(grace, SOON))
     late = condition_of(obj, "Progressing")
     if late.get("reason") == "ProgressDeadlineExceeded" and obj.get("status", {}).get(
         "observedGeneration", 0

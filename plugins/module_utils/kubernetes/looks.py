@@ -106,6 +106,38 @@ class Looks:
         evidence = f"it asks for {wanted.requests}; " + "; ".join(f"node {n} {reason}" for n, reason in why.items())
         return replace(trouble, grace=patience, evidence=evidence)
 
+    def workload(self, kind: str, obj: dict, first: dict, grace: float, events: Events) -> Iterator[Trouble]:
+        """What is wrong with a workload itself."""
+
+        def ask() -> str | None:
+            return self._now_and_then((obj["metadata"].get("uid"), "create"), lambda: self._refusal(obj))
+
+        yield from diagnosis.workload_troubles(kind, obj, first, grace, events, ask)
+
+    def _refusal(self, obj: dict) -> str | None:
+        """Why the API server takes no pod of a workload now: "" if it takes one, None if that is not to be told."""
+        meta, spec, template = obj["metadata"], obj["spec"], obj["spec"]["template"]
+        claims = [t["metadata"]["name"] for t in spec.get("volumeClaimTemplates") or []]
+        volumes = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claims]
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                **(template.get("metadata") or {}),
+                "generateName": f"{meta['name']}-",
+                "namespace": meta["namespace"],
+            },
+            "spec": {**template["spec"], "volumes": [*(template["spec"].get("volumes") or []), *volumes]},
+        }
+        try:
+            self.client.create(pod, dry_run=True)
+        except ApiError as e:
+            known = any(phrase in e.what for phrase, _rule in diagnosis.REFUSALS)
+            return e.what.partition(": ")[2] if known and "cannot create resource" not in e.what else None
+        except Unreachable:
+            return None
+        return ""
+
     def claim(self, claim: dict, grace: float) -> Iterator[Trouble]:
         """What is wrong with a volume claim."""
         namespace, name = claim["metadata"].get("namespace"), claim["metadata"]["name"]

@@ -283,7 +283,7 @@ class Wait:
             yield from self.looks.troubles(pod, first, self.grace, events, elapsed)
         if target.kind != "Pod":
             first = self.first.get(obj["metadata"].get("uid"), {})
-            yield from diagnosis.workload_troubles(target.kind, obj, first, self.grace, events)
+            yield from self.looks.workload(target.kind, obj, first, self.grace, events)
 
     def _pods(self, target: Target) -> list[dict]:
         """The pods that the target's success depends on."""

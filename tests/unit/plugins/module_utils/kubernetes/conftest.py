@@ -128,7 +128,8 @@ class Api:
         return obj == value
 
     def _post(self, path, query, body, _name):
-        target = f"{path}/{body['metadata']['name']}"
+        meta = body["metadata"]
+        target = f"{path}/{meta['name'] if 'name' in meta else meta['generateName'] + 'x7b2k'}"
         if target in self.objects:
             return 409, {"message": "already exists", "reason": "AlreadyExists"}
         return 201, copy.deepcopy(body) if "dryRun" in query else self.put(target, body)

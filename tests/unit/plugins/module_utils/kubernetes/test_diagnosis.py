@@ -327,20 +327,21 @@ def test_what_has_no_condition_has_an_event(kind, short, enough):
 )
 def test_a_refusal_of_before_the_wait(kind, obj, about):
     """The controller pauses: what it was refused then may be allowed by now, and it will ask again."""
-    event = {**warning("FailedCreate", "failed calling webhook", *about), "firstTimestamp": "2026-01-01T00:00:00Z"}
+    event = warning("FailedCreate", "failed calling webhook", *about)
     event["metadata"]["uid"] = "e1"
     event["lastTimestamp"] = "2026-01-01T00:00:40Z"
+    old = {"e1": "2026-01-01T00:00:40Z"}
 
-    def patience(before, first=None):
-        (trouble,) = diagnosis.workload_troubles(kind, obj, first or {}, GRACE, Events([event], before))
-        assert trouble.rule == "webhook"
-        return trouble.grace
+    def troubles(before, now=None):
+        found = diagnosis.workload_troubles(kind, obj, {}, GRACE, Events([event], before), lambda: now)
+        return [(trouble.rule, trouble.grace) for trouble in found]
 
-    assert patience({}) == diagnosis.SOON
-    assert patience({"e1": "2026-01-01T00:00:40Z"}, obj) == GRACE + 40
-    assert patience({"e1": "2026-01-01T00:00:30Z"}, obj) == diagnosis.SOON, "it was refused again since"
-    del event["firstTimestamp"]
-    assert patience({"e1": "2026-01-01T00:00:40Z"}) == GRACE
+    assert troubles({}) == [("webhook", diagnosis.SOON)]
+    assert troubles({}, "") == [("webhook", diagnosis.SOON)], "only what is of before is asked again"
+    assert troubles({"e1": "2026-01-01T00:00:30Z"}, "") == [("webhook", diagnosis.SOON)], "it was refused again since"
+    assert troubles(old) == [("webhook", GRACE)], "nobody can tell"
+    assert troubles(old, "") == [], "now they can be made"
+    assert troubles(old, "exceeded quota: x") == [("quota", diagnosis.SOON)]
 
 
 def test_a_refusal_of_before_the_wait_without_an_event():
@@ -357,6 +358,44 @@ def test_a_refusal_of_before_the_wait_without_an_event():
 @pytest.fixture
 def looks(client):
     return Looks(client)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "said"),
+    [
+        (0, "", []),
+        (403, 'pods "web-" is forbidden: exceeded quota: q', ["exceeded quota: q"]),
+        (500, 'Internal error occurred: failed calling webhook "w": refused', ['failed calling webhook "w": refused']),
+        (403, 'pods is forbidden: User "system:serviceaccount:a:b" cannot create resource "pods"', None),
+        (400, 'admission webhook "w" does not support dry run', None),
+        (429, "too many requests", None),
+    ],
+)
+def test_the_api_server_is_asked_whether_a_pod_may_be_made_now(api, looks, status, message, said):
+    """``said``: what the trouble names; None: it is as old as it was."""
+    claims = [{"metadata": {"name": "data"}}]
+    obj = deployment("StatefulSet", replicas=0)
+    obj["metadata"] |= {"namespace": "shop", "uid": "u"}
+    mounts = [{"name": "conf", "configMap": {"name": "c"}}]
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [], "volumes": mounts}}
+    obj["spec"] |= {"template": template, "volumeClaimTemplates": claims}
+    api.namespace("shop")
+    if status:
+        api.fail("POST", "/pods", status, message)
+    event = warning("FailedCreate", "of before", "StatefulSet", "web")
+    event["metadata"]["uid"] = "e1"
+    events = Events([event], {"e1": diagnosis.seen_at(event)})
+    found = list(looks.workload("StatefulSet", obj, {}, GRACE, events))
+    assert list(looks.workload("StatefulSet", obj, {}, GRACE, events)) == found, "the answer counts for a moment"
+    assert api.sent("POST") == ["POST /api/v1/namespaces/shop/pods dry"] and looks.again_in < 10
+    if said is None:
+        assert [(t.cause.rpartition(": ")[2], t.grace) for t in found] == [("of before", GRACE)]
+    else:
+        assert len(found) == len(said)
+        assert all(text in t.cause and t.grace == diagnosis.SOON for t, text in zip(found, said))
+    (body,) = (body for method, _path, _query, body, _headers in api.requests if method == "POST")
+    assert body["metadata"] == {"labels": {"app": "web"}, "generateName": "web-", "namespace": "shop"}
+    assert [volume["name"] for volume in body["spec"]["volumes"]] == ["conf", "data"]
 
 
 NOWHERE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available"}

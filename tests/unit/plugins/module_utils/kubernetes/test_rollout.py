@@ -24,7 +24,8 @@ WEB = {"kind": "Deployment", "name": "web", "namespace": "shop"}
 
 def deployment(ready=0, **status):
     status = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": ready, **status}
-    spec = {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}}
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": []}}
+    spec = {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": template}
     meta = {"name": "web", "namespace": "shop", "generation": 1, "resourceVersion": "200"}
     return {"metadata": meta, "spec": spec, "status": status}
 
@@ -242,13 +243,18 @@ def test_replica_failure(api, wait):
 
 
 def test_a_refusal_of_before_the_wait_counts_when_it_comes_again(api, wait):
+    """Or when a pod like that is refused now."""
     condition = {"type": "ReplicaFailure", "status": "True", "message": "failed calling webhook"}
     api.put(DEPLOYMENT, deployment(conditions=[condition]))
+    api.namespace("shop")
     about = {"type": "Warning", "reason": "FailedCreate", "involvedObject": {"kind": "ReplicaSet", "name": "web-5d576"}}
     times = {"firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-01T00:00:40Z"}
     old = api.put("/api/v1/namespaces/shop/events/e", {**about, **times, "metadata": {"uid": "e1"}})
     with pytest.raises(PlatformError, match="in vain"):
         wait(grace=0.5, timeout=3)
+    api.fail("POST", "/pods", 403, "exceeded quota: q", times=1)
+    with pytest.raises(PlatformError, match="pods cannot be made: exceeded quota: q"):
+        wait(grace=0.5, timeout=5)
     api.events["events"] = [[event({**old, "lastTimestamp": "2026-01-01T00:01:20Z"})]]
     with pytest.raises(PlatformError, match="pods cannot be made: failed calling webhook"):
         wait(grace=0.5, timeout=5)
