@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 // consumed are the topics of the worker: all but product.created.
@@ -54,6 +55,7 @@ func runWorker(ctx context.Context) error {
 		kgo.SessionTimeout(10*time.Second),
 		kgo.MetadataMaxAge(5*time.Minute), // topics made later are found that late
 		kgo.AllowAutoTopicCreation(),
+		kgo.MaxVersions(kversion.V2_5_0()), // as of the application's library: topics have names, not IDs
 	)
 	if err != nil {
 		return err
