@@ -20,6 +20,8 @@ description:
     that cannot log in or may not read its secret, a deadline that is over, and a Job that failed.
   - Trouble that was there when the wait began, and trouble that may pass, is given time to heal. The longest is
     O(grace); docs/diagnosis.md of the collection lists the rules.
+  - Whether pods that could not be made before the wait may be made now is asked in a dry run. Who may not create pods
+    has to wait for O(grace) then.
 author:
   - CloudCartOps contributors (@cloudcartops)
 extends_documentation_fragment:
