@@ -66,7 +66,7 @@ def main():
     text = "\n".join(["| objects | way | seconds | processor |", "| ---: | --- | ---: | ---: |", *rows])
     print(text)
     if arguments.write:
-        command = " ".join([".venv/bin/python", "bench/vault_configuration.py", *sys.argv[1:]])
+        command = " ".join(["bench/vault_configuration.py", *sys.argv[1:]])
         (ROOT / "bench/vault_configuration.md").write_text(page(command, text, missed, before), encoding="utf-8")
     print("\n".join(missed), file=sys.stderr)
     return 1 if any("missed" in line for line in missed) else 0

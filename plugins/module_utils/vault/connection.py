@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import base64
 
-from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes.client import connect
-from ansible_collections.cloudcartops.platform.plugins.module_utils.vault import login
 from ansible_collections.cloudcartops.platform.plugins.module_utils.vault.errors import VaultAbsent, VaultError
 from ansible_collections.cloudcartops.platform.plugins.module_utils.vault.keys_file import KeysFile
 from ansible_collections.cloudcartops.platform.plugins.module_utils.vault.server import Server
@@ -66,6 +64,13 @@ class Absent:
         self.cluster = cluster
 
 
+def connect(*arguments):
+    """Connect to the Kubernetes cluster. Who gives Vault's url does without its import."""
+    from ansible_collections.cloudcartops.platform.plugins.module_utils.kubernetes import client
+
+    return client.connect(*arguments)
+
+
 def open_server(params, check_mode):
     """Connect to the server that the options name.
 
@@ -80,6 +85,8 @@ def open_server(params, check_mode):
         server = _server(params, cluster)
         server.status = server.check()
         if params.get("login"):
+            from ansible_collections.cloudcartops.platform.plugins.module_utils.vault import login
+
             server = login.log_in(server, cluster, params["login"])
     except VaultAbsent:
         if not check_mode:

@@ -10,6 +10,7 @@ import json
 import threading
 
 import pytest
+import requests
 from ansible_collections.cloudcartops.platform.plugins.module_utils.vault.errors import (
     VaultAbsent,
     VaultConflict,
@@ -35,7 +36,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(payload)
 
-    do_GET = do_POST = do_LIST = _answer
+    do_GET = do_POST = do_DELETE = _answer
 
     def log_message(self, *_arguments):
         pass
@@ -187,3 +188,44 @@ def test_list_is_asked_for_in_a_way_that_passes_the_proxy(fake):
 def test_reading_nothing(fake):
     server = connect(fake, (404, {"errors": []}))
     assert server.read("a") is None and server.list("a") == []
+
+
+def test_a_request_has_nothing_of_the_one_before(fake):
+    server = connect(fake, (200, {"data": {"a": 1}}))
+    server.write("kv/data/a b", {"data": {}})
+    server.delete("kv/data/x")
+    server.read("kv/data/x")
+    (post, path, sent), (delete, _path, nothing), (get, other, asked) = fake.seen
+    assert (post, path, delete, get, other) == ("POST", "/v1/kv/data/a%20b", "DELETE", "GET", "/v1/kv/data/x")
+    assert (sent["Content-Type"], sent["Content-Length"]) == ("application/json", "12")
+    assert "Content-Type" not in nothing and nothing["Content-Length"] == "0"
+    assert not {"Content-Type", "Content-Length"} & set(asked)
+    assert {headers["X-Vault-Token"] for _method, _path, headers in fake.seen} == {"s3cret-token"}
+
+
+def test_the_environment_names_a_proxy(fake, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{fake.server_address[1]}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    fake.answers = [(200, {"data": {"a": 1}}, {})]
+    server = Server("http://vault.example:8200", "t", address="Vault at X", token_source="y", timeout=2)
+    assert server.read("a") == server.read("a") == {"a": 1}
+    assert [path for _method, path, _headers in fake.seen] == ["http://vault.example:8200/v1/a"] * 2
+
+
+def test_the_way_through_kubernetes_may_get_a_new_token(fake):
+    session, tokens = requests.Session(), iter("abc")
+    session.auth = lambda request: request.headers.update(Authorization=next(tokens)) or request
+    fake.answers = [(200, {"data": {"a": 1}}, {})]
+    url = f"http://127.0.0.1:{fake.server_address[1]}"
+    server = Server(url, "t", address="Vault at X", token_source="y", session=session, proxied=True)
+    server.read("a"), server.read("a")
+    first, second = (headers["Authorization"] for _method, _path, headers in fake.seen)
+    assert first < second
+
+
+def test_a_token_that_cannot_be_sent_is_not_shown(fake):
+    server = Server("http://127.0.0.1:1", "bad\nt0ken", address="Vault at X", token_source="the option token")
+    with pytest.raises(VaultError, match="The token from the option token has characters") as error:
+        server.read("a")
+    assert "t0ken" not in str(error.value)
