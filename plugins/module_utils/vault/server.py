@@ -11,6 +11,7 @@ own errors as a Status object instead of Vault's ``errors`` list.
 
 from __future__ import annotations
 
+import functools
 import time
 
 from ansible_collections.cloudcartops.platform.plugins.module_utils._errors import require
@@ -57,7 +58,6 @@ class Server:
         self.address, self.token_source, self.proxied = address, token_source, proxied
         self._url = f"{url.rstrip('/')}/v1/"
         self._session = session or require("requests").Session()
-        self._kept = self._settings = None  # see _prepare()
         headers = {"X-Vault-Request": "true", "X-Vault-Token": token, "X-Vault-Namespace": namespace}
         self._headers = {name: value for name, value in headers.items() if value}
         self.has_token = bool(token)
@@ -134,7 +134,7 @@ class Server:
         end = time.monotonic() + _STARTING_SECONDS
         try:
             while True:
-                response = self._session.send(self._prepare(method, url, data), **self._settings)
+                response = self._send(method, url, data)
                 if response.status_code != 400 or _STARTING not in response.text or time.monotonic() > end:
                     break
                 time.sleep(0.2)  # nothing to watch: the server only says "try again"
@@ -166,25 +166,29 @@ class Server:
             raise self._error(response, method, path)
         return response
 
-    def _prepare(self, method, url, data):
-        """The request to send. What all have in common is worked out once, which halves what one of many costs.
+    @functools.cached_property
+    def _common(self):
+        """What all requests have in common, worked out once, which halves what one of many costs: a request, and how
+        to send it.
 
         https://requests.readthedocs.io/en/latest/user/advanced/#prepared-requests
         """
-        if self._kept is None:
-            verify = self._options["verify"]
-            common = require("requests").Request("GET", self._url, headers=self._headers)
-            self._kept = self._session.prepare_request(common)
-            self._settings = self._session.merge_environment_settings(self._url, {}, None, verify, None)
-            # A redirect would hand the token to whoever it names.
-            self._settings |= {"timeout": self._options["timeout"], "allow_redirects": False}
-        request = self._kept.copy()
+        request = require("requests").Request("GET", self._url, headers=self._headers)
+        settings = self._session.merge_environment_settings(self._url, {}, None, self._options["verify"], None)
+        # A redirect would hand the token to whoever it names.
+        settings |= {"timeout": self._options["timeout"], "allow_redirects": False}
+        return self._session.prepare_request(request), settings
+
+    def _send(self, method, url, data):
+        common, settings = self._common
+        request = common.copy()
         request.prepare_method(method)
         request.prepare_url(url, None)
+        request.prepare_cookies(self._session.cookies)  # of a load balancer
         request.prepare_body(None, None, json=data)
         if self._session.auth:  # may have a new token meanwhile
             request.prepare_auth(self._session.auth, url)
-        return request
+        return self._session.send(request, **settings)
 
     def _from_kubernetes(self, response):
         if not self.proxied or response.ok:

@@ -203,6 +203,12 @@ def test_a_request_has_nothing_of_the_one_before(fake):
     assert {headers["X-Vault-Token"] for _method, _path, headers in fake.seen} == {"s3cret-token"}
 
 
+def test_a_load_balancer_gets_its_cookie_back(fake):
+    server = connect(fake, (200, {"data": {"a": 1}}, {"Set-Cookie": "node=two; Path=/"}))
+    server.read("a"), server.read("a")
+    assert [headers.get("Cookie") for _method, _path, headers in fake.seen] == [None, "node=two"]
+
+
 def test_the_environment_names_a_proxy(fake, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{fake.server_address[1]}")
     monkeypatch.delenv("NO_PROXY", raising=False)
