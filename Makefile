@@ -35,15 +35,14 @@ unit: setup ## unit tests, Python and Go
 	cd lab/src/k3s && go test ./...
 	cd lab/src/injector && go test ./...
 	cd lab/src/apps && go test ./...
-	cd lab/charts && go test ./...
-	cd lab/charts && CGO_ENABLED=0 go test -trimpath ./... # as Helm itself is built: the same cache
+	cd lab/src/upstream && CGO_ENABLED=0 go test -trimpath -gcflags=all=-dwarf=false ./charts # as the bundle is built: the same cache
 	pytest -n auto
 
 core: setup ## unit tests of what Ansible loads, with the oldest ansible-core that is supported
 	PYTHON=.venv/bin/python scripts/core-tests 2.18
 
 cross: ## compile the lab's small Go programs for arm64 (minutes the first time)
-	for part in pause k3s injector apps local-path; do (cd lab/src/$$part && CGO_ENABLED=0 GOARCH=arm64 go build -o /dev/null ./...) || exit; done
+	for part in pause k3s injector apps upstream/local-path; do (cd lab/src/$$part && CGO_ENABLED=0 GOARCH=arm64 go build -o /dev/null ./...) || exit; done
 
 sanity: setup ## ansible-test sanity on what the archive holds
 	@scripts/sanity

@@ -9,8 +9,10 @@ import gzip
 import io
 import os
 import re
+import shutil
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,16 +55,31 @@ KAFKA_TOOLS = (
 CONTAINERD = ("containerd", "containerd-shim-runc-v2", "ctr")
 CNI = ("bridge", "host-local", "loopback", "portmap")
 
+# The module that holds what is made of Kubernetes' libraries: one version of each, so that each is compiled once.
+UPSTREAM = SRC / "upstream"
+COREDNS = "github.com/coredns/coredns"
+# Programs that are built as their modules have them: module, package in it, the variable that tells the version.
+UPSTREAM_PROGRAMS = {
+    "crictl": ("sigs.k8s.io/cri-tools", "cmd/crictl", "pkg/version.Version"),
+    "helm": ("helm.sh/helm/v3", "cmd/helm", "internal/version.version"),
+    "metrics-server": ("sigs.k8s.io/metrics-server", "cmd/metrics-server", ""),
+    "traefik": ("github.com/traefik/traefik/v3", "cmd/traefik", "pkg/version.Version"),
+}
+LEGO = "github.com/go-acme/lego/v4"
+LEGO_WITHOUT_PROVIDERS = """package dns
+
+import (
+	"errors"
+
+	"github.com/go-acme/lego/v4/challenge"
+)
+
+func NewDNSChallengeProviderByName(name string) (challenge.Provider, error) {
+	return nil, errors.New("the lab's Traefik is built without DNS providers, " + name + " too")
+}
+"""
 PROMETHEUS = "github.com/prometheus/prometheus"
 PROMETHEUS_PROGRAMS = ("prometheus", "promtool")
-
-# Upstream programs: package, version, the variable that tells the version (if the source does not).
-UPSTREAM = {
-    "coredns": ("github.com/coredns/coredns", "v1.12.4", ""),
-    "crictl": ("sigs.k8s.io/cri-tools/cmd/crictl", "v1.34.0", "sigs.k8s.io/cri-tools/pkg/version.Version"),
-    "helm": ("helm.sh/helm/v3/cmd/helm", "v3.19.5", "helm.sh/helm/v3/internal/version.version"),
-    "metrics-server": ("sigs.k8s.io/metrics-server/cmd/metrics-server", "v0.8.0", ""),
-}
 
 
 # ---- Go programs
@@ -77,46 +94,54 @@ def _go_environment() -> dict[str, str]:
     }
 
 
-def build_go(component: Component, out: Path, run) -> None:
-    """Build a package of one of the lab's own modules."""
+def build_go(component: Component, out: Path, run, options: Sequence[str] = ()) -> None:
+    """Build packages of one of the lab's own modules, or of a module that it requires."""
     inputs, (source, *_) = component.inputs, component.sources
+    # Without what a debugger would want, which is not linked anyway, the compiler has less to write.
     run(
-        [host.go(), "build", "-ldflags", f"-s -w {inputs['ldflags']}", "-o", out / component.name, inputs["package"]],
+        [host.go(), "build", "-gcflags=all=-dwarf=false", "-ldflags", f"-s -w {inputs['ldflags']}"]
+        + ["-tags", inputs["tags"], "-o", f"{out}/", *options, *inputs["packages"]],
         cwd=source,
         env=_go_environment(),
     )
 
 
-def install_go(component: Component, out: Path, run) -> None:
-    """Build an upstream program whose module needs no replacements."""
-    package, version, variable = component.inputs["upstream"]
-    flags = "-s -w" + (f" -X {variable}={version}" if variable else "")
-    run(
-        [host.go(), "install", "-ldflags", flags, f"{package}@{version}"],
-        env=_go_environment() | {"GOBIN": str(out)},
-    )
+def build_traefik(component: Component, out: Path, run) -> None:
+    """Build Traefik without the DNS providers of its ACME client: a hundred libraries that take the most time."""
+    work, (source, *_), settings = out.parent, component.sources, {"env": _go_environment()}
+    run([host.go(), "mod", "download", LEGO], cwd=source, **settings)
+    with open(work / "found", "w", encoding="utf-8") as answer:
+        run([host.go(), "list", "-m", "-f", "{{.Dir}}", LEGO], cwd=source, stdout=answer, **settings)
+    run(["cp", "-r", "--no-preserve=mode", (work / "found").read_text(encoding="utf-8").strip(), work / "lego"])
+    providers = work / "lego/providers/dns"
+    shutil.rmtree(providers)
+    providers.mkdir()
+    (providers / "dns.go").write_text(LEGO_WITHOUT_PROVIDERS, encoding="utf-8")
+    for name in ("go.mod", "go.sum"):
+        shutil.copy(source / name, work)
+    run([host.go(), "mod", "edit", f"-replace={LEGO}={work}/lego", work / "go.mod"], **settings)
+    build_go(component, out, run, [f"-modfile={work}/go.mod"])
 
 
-def build_prometheus(component: Component, out: Path, run) -> None:
-    """Build Prometheus and promtool, with Kubernetes as the only service discovery: the others take the most time."""
-    inputs, (source, *_) = component.inputs, component.sources
-    version = f"-X github.com/prometheus/common/version.Version={inputs['version'].lstrip('v')}"
-    packages = [f"{PROMETHEUS}/cmd/{name}" for name in PROMETHEUS_PROGRAMS]
-    run(
-        [host.go(), "build", "-tags", inputs["tags"], "-ldflags", f"-s -w {version}", "-o", f"{out}/", *packages],
-        cwd=source,
-        env=_go_environment(),
-    )
-
-
-def own(name: str, package: str = ".", ldflags: str = "") -> Component:
-    """Return the component of the module in src/NAME."""
-    return Component(name, build_go, {"package": package, "ldflags": ldflags}, (SRC / name,))
+def go(
+    name: str, *packages: str, source: Path | None = None, ldflags: str = "", tags: str = "", step=build_go
+) -> Component:
+    """Return the component of packages in the module in src/NAME, or in another one."""
+    inputs = {"packages": packages or ["."], "ldflags": ldflags, "tags": tags}
+    return Component(name, step, inputs, (source or SRC / name,))
 
 
 def upstream(name: str) -> Component:
     """Return the component of an upstream program."""
-    return Component(name, install_go, {"upstream": UPSTREAM[name]})
+    module, package, variable = UPSTREAM_PROGRAMS[name]
+    told = f"-X {module}/{variable}={upstream_version(name)}" if variable else ""
+    step = build_traefik if name == "traefik" else build_go
+    return go(name, f"{module}/{package}", source=UPSTREAM, ldflags=told, step=step)
+
+
+def upstream_version(name: str) -> str:
+    """Return the version of an upstream program."""
+    return required_version(UPSTREAM, UPSTREAM_PROGRAMS[name][0])
 
 
 def maven_version(pom: Path, artifact: str) -> str:
@@ -447,22 +472,22 @@ def prometheus_version() -> str:
 
 
 def prometheus() -> Component:
-    """Return Prometheus and its promtool."""
-    inputs = {"version": prometheus_version(), "tags": "remove_all_sd,enable_kubernetes_sd,netgo"}
-    return Component("prometheus", build_prometheus, inputs, (SRC / "prometheus",))
+    """Return Prometheus and promtool, with Kubernetes as the only service discovery: the others take the most time."""
+    return go(
+        "prometheus",
+        *(f"{PROMETHEUS}/cmd/{name}" for name in PROMETHEUS_PROGRAMS),
+        ldflags=f"-X github.com/prometheus/common/version.Version={prometheus_version().lstrip('v')}",
+        tags="remove_all_sd,enable_kubernetes_sd,netgo",
+    )
 
 
 def table(version: str = K3S_VERSION) -> list[Entry]:
     """Return what a bundle holds. Another service is one more entry."""
-    programs = {name: upstream(name) for name in UPSTREAM}
-    programs |= {name: own(name) for name in ("etcd", "pause", "local-path", "injector", "apps")}
-    programs["kubernetes"] = own("kubernetes", ldflags=kubernetes_ldflags(version))
-    programs["k3s"] = own("k3s", ldflags=f"-X main.version={version}")
-    traefik = "github.com/traefik/traefik/v3"
-    traefik_version = required_version(SRC / "traefik", traefik)
-    programs["traefik"] = own(
-        "traefik", f"{traefik}/cmd/traefik", f"-X {traefik}/pkg/version.Version={traefik_version}"
-    )
+    programs = {name: upstream(name) for name in UPSTREAM_PROGRAMS}
+    programs |= {name: go(name) for name in ("pause", "injector", "apps")}
+    programs |= {name: go(name, f"./{name}", source=UPSTREAM) for name in ("coredns", "etcd", "local-path")}
+    programs["kubernetes"] = go("kubernetes", "./kubernetes", source=UPSTREAM, ldflags=kubernetes_ldflags(version))
+    programs["k3s"] = go("k3s", ldflags=f"-X main.version={version}")
 
     node = debian("node-programs", "containerd,runc,containernetworking-plugins")
     busybox = debian("busybox", "busybox-static,ca-certificates")
@@ -487,14 +512,14 @@ def table(version: str = K3S_VERSION) -> list[Entry]:
     k3s = Component("k3s-packed", pack_k3s, {}, (), (*packed, node))
     airgap_images = {
         "pause": ("pause", PAUSE_VERSION),
-        "coredns": ("coredns", UPSTREAM["coredns"][1]),
-        "traefik": ("traefik", traefik_version),
+        "coredns": ("coredns", required_version(UPSTREAM, COREDNS)),
+        "traefik": ("traefik", upstream_version("traefik")),
         "local-path-provisioner": ("local-path", LOCAL_PATH_VERSION),
-        "metrics-server": ("metrics-server", UPSTREAM["metrics-server"][1]),
+        "metrics-server": ("metrics-server", upstream_version("metrics-server")),
     }
     in_airgap = tuple(programs[program] for program, _ in airgap_images.values())
     airgap = Component("k3s-airgap-images", save_airgap, {"images": airgap_images}, (LAB / "images.py",), in_airgap)
-    helm_version = UPSTREAM["helm"][1]
+    helm_version = upstream_version("helm")
     helm = Component("helm-packed", pack_helm, {"version": helm_version}, (), (programs["helm"],))
     chart = chart_version(LAB / "charts/vault")
     vault_chart = Component("vault-chart", pack_chart, {"version": chart}, (LAB / "charts/vault",))
