@@ -97,10 +97,8 @@ def _go_environment() -> dict[str, str]:
 def build_go(component: Component, out: Path, run, options: Sequence[str] = ()) -> None:
     """Build packages of one of the lab's own modules, or of a module that it requires."""
     inputs, (source, *_) = component.inputs, component.sources
-    # Without what a debugger would want, which is not linked anyway, the compiler has less to write.
     run(
-        [host.go(), "build", "-gcflags=all=-dwarf=false", "-ldflags", f"-s -w {inputs['ldflags']}"]
-        + ["-tags", inputs["tags"], "-o", f"{out}/", *options, *inputs["packages"]],
+        [host.go(), "build", *inputs["flags"], "-o", f"{out}/", *options, *inputs["packages"]],
         cwd=source,
         env=_go_environment(),
     )
@@ -127,7 +125,9 @@ def go(
     name: str, *packages: str, source: Path | None = None, ldflags: str = "", tags: str = "", step=build_go
 ) -> Component:
     """Return the component of packages in the module in src/NAME, or in another one."""
-    inputs = {"packages": packages or ["."], "ldflags": ldflags, "tags": tags}
+    # Without what a debugger would want, which is not linked anyway, the compiler has less to write.
+    flags = ["-gcflags=all=-dwarf=false", "-ldflags", f"-s -w {ldflags}", "-tags", tags]
+    inputs = {"packages": packages or ["."], "flags": flags}
     return Component(name, step, inputs, (source or SRC / name,))
 
 

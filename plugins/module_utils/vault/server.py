@@ -184,6 +184,7 @@ class Server:
         request = common.copy()
         request.prepare_method(method)
         request.prepare_url(url, None)
+        request.headers.pop("Cookie", None)  # else one that the session had before goes on being sent
         request.prepare_cookies(self._session.cookies)  # of a load balancer
         request.prepare_body(None, None, json=data)
         if self._session.auth:  # may have a new token meanwhile

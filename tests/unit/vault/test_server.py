@@ -209,6 +209,16 @@ def test_a_load_balancer_gets_its_cookie_back(fake):
     assert [headers.get("Cookie") for _method, _path, headers in fake.seen] == [None, "node=two"]
 
 
+def test_a_load_balancer_may_change_the_cookie_of_a_shared_session(fake):
+    session = requests.Session()
+    session.cookies.set("node", "one", domain="127.0.0.1", path="/")
+    fake.answers = [(200, {"data": {"a": 1}}, {"Set-Cookie": "node=two; Path=/"})]
+    url = f"http://127.0.0.1:{fake.server_address[1]}"
+    server = Server(url, "t", address="Vault at X", token_source="y", session=session, proxied=True)
+    server.read("a"), server.read("a")
+    assert [headers.get("Cookie") for _method, _path, headers in fake.seen] == ["node=one", "node=two"]
+
+
 def test_the_environment_names_a_proxy(fake, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{fake.server_address[1]}")
     monkeypatch.delenv("NO_PROXY", raising=False)
