@@ -16,7 +16,9 @@ ANSWER_TIMEOUT = 15  # seconds; longer than REQUEST_TIMEOUT, so that the broker 
 REQUEST_TIMEOUT = 10  # seconds the broker may take to carry a request out
 ANY_BROKER = 2  # the version of ApiVersions that every broker of the last years answers
 SOFTWARE = "Use Kafka 2.4 or newer."
-ALREADY_EXISTS = 36
+# What passes although Kafka's list says that it does not: -1, anything that the broker did not expect, such as a
+# ZooKeeper that it has just lost; 36, what was to be created exists.
+PASSING = {-1, 36}
 
 
 class Connection(Protocol):
@@ -28,7 +30,7 @@ class Connection(Protocol):
 
 
 class NotReady(PlatformError):
-    """What a broker answers for a while: it starts, elects a controller or leaders, or another does the same work."""
+    """What a broker answers for a while: it starts, has lost ZooKeeper, elects, or another does the same work."""
 
 
 class Broker:
@@ -78,7 +80,7 @@ class Broker:
             error = for_code(code)
             text = (message or error.description or error.__name__).strip().rstrip(".")
             text = f"Kafka refused to {doing}: {text} (error {code}, {error.__name__.removesuffix('Error')})."
-            (passing if error.retriable or code == ALREADY_EXISTS else lasting).append(text)
+            (passing if error.retriable or code in PASSING else lasting).append(text)
         if lasting:
             raise PlatformError("\n".join(lasting), "Correct that and run again.")
         if passing:

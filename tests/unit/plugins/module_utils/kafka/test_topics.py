@@ -261,6 +261,7 @@ def test_one_wrong_setting_keeps_all_topics_as_they_are(run):
         ("CreateTopics for real", 41),  # not the controller (any more)
         ("CreateTopics for real", 7),  # the broker took too long
         ("CreateTopics for real", 36),  # somebody else made it a moment ago
+        ("DescribeConfigs", -1),  # the broker lost ZooKeeper, which was deleted and is back
     ],
 )
 def test_what_passes_is_waited_for(run, request_name, code):
