@@ -177,14 +177,15 @@ class Server:
         settings = self._session.merge_environment_settings(self._url, {}, None, self._options["verify"], None)
         # A redirect would hand the token to whoever it names.
         settings |= {"timeout": self._options["timeout"], "allow_redirects": False}
-        return self._session.prepare_request(request), settings
+        prepared = self._session.prepare_request(request)
+        prepared.headers.pop("Cookie", None)  # each request takes the session's of its time
+        return prepared, settings
 
     def _send(self, method, url, data):
         common, settings = self._common
         request = common.copy()
         request.prepare_method(method)
         request.prepare_url(url, None)
-        request.headers.pop("Cookie", None)  # else one that the session had before goes on being sent
         request.prepare_cookies(self._session.cookies)  # of a load balancer
         request.prepare_body(None, None, json=data)
         if self._session.auth:  # may have a new token meanwhile
