@@ -37,7 +37,9 @@ OPTIONS = {
 }
 REDIS_PORT, KAFKA_PORT = 6379, 29092
 ANSWER_TIMEOUT = 10  # seconds
-FIRST_SCRAPES, NEW_ROUTES = 45, 10  # seconds: Prometheus scrapes every 15, Traefik watches
+# seconds: Prometheus scrapes every 15, Traefik watches, and CoreDNS says for 5 what was true before: that there is no
+# such name, or the address of a pod that is gone
+FIRST_SCRAPES, NEW_ROUTES, NEW_NAMES = 45, 10, 10
 # Sets the password that the pod got, over the socket and as the superuser that only the container knows. psql reads it
 # from its environment, so it is in no argument.
 SET_PASSWORD = (
@@ -111,6 +113,9 @@ class Health:
     def postgresql(self) -> str:
         """The server finds the products, for who logs in with the credentials from Vault."""
         self._ready("postgres", "data")
+        return patiently(self._postgresql, min(self.seconds, NEW_NAMES))
+
+    def _postgresql(self) -> str:
         command = ["/bin/sh", "-c", COUNT_PRODUCTS]
         try:
             code, out, error = run_in_container(self.client, self.namespace, "postgres-0", command, "postgres")

@@ -52,7 +52,8 @@ options:
     default: []
   timeout:
     description:
-      - How long Prometheus and the ingress may take to get to know what they serve, in seconds.
+      - How long Prometheus and the ingress may take to get to know what they serve, and the cluster's DNS the address
+        of a new PostgreSQL, in seconds.
     type: int
     default: 0
 """

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.cloudcartops.platform.plugins.module_utils import health
+from ansible_collections.cloudcartops.platform.plugins.module_utils import health, site
 from ansible_collections.cloudcartops.platform.plugins.module_utils._errors import PlatformError
 
 SERVICES = {
@@ -140,6 +140,15 @@ def test_the_fix_for_postgresql_fits_the_cause(ask, parts, answer, says, fix):
     parts["psql"] = answer
     row = ask()["PostgreSQL"]
     assert not row["ok"] and says in row["detail"] and fix in row["fix"]
+
+
+def test_a_new_postgresql_gets_its_name_late(ask, parts, monkeypatch):
+    unknown = (2, "", 'psql: error: could not translate host name "postgres" to address')
+    answers = iter([unknown, parts["psql"], unknown])
+    monkeypatch.setattr(health, "run_in_container", lambda *_arguments: next(answers))
+    monkeypatch.setattr(site, "AGAIN_AFTER", 0)
+    assert ask(timeout=30)["PostgreSQL"]["ok"]
+    assert not ask(timeout=0)["PostgreSQL"]["ok"]
 
 
 def test_the_other_parts(ask, parts):
